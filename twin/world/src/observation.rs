@@ -5,8 +5,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    BitsPerSecond, ClassId, Cpu, Duration, FlavourId, Generation, HostId, LinkId, RegionId, SliceId, Steering,
-    Timestamp, VmId,
+    BitsPerSecond, ClassId, Cpu, Duration, FlavourId, Generation, HostId, LinkId, PlannedSlice, RegionId, SliceId,
+    Steering, Timestamp, VmId,
 };
 
 /// All that was seen of a world in one window.
