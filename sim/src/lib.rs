@@ -5,6 +5,8 @@
 
 pub mod score;
 pub mod setup;
+pub mod stream;
 
 pub use score::{LatencyMs, Score};
 pub use setup::Setup;
+pub use stream::Stream;
