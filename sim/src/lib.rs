@@ -3,10 +3,12 @@
 //! A discrete-event engine (the agenda and the random streams know nothing of networks) under a model of regions,
 //! hosts, virtual machines, links, slices, resolvers and sessions. A run is a function of its [`Setup`].
 
+pub mod agenda;
 pub mod score;
 pub mod setup;
 pub mod stream;
 
+pub use agenda::{Agenda, AlarmId};
 pub use score::{LatencyMs, Score};
 pub use setup::Setup;
 pub use stream::Stream;
