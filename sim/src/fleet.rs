@@ -86,8 +86,7 @@ pub(crate) struct Way {
 /// A host's boot slots and health.
 #[derive(Clone, Debug)]
 struct HostState {
-    /// Reasons it is down; 0 when up.
-    down: u32,
+    up: bool,
     booting: u32,
     waiting: VecDeque<Ordinal>,
     vms: Vec<Ordinal>,
@@ -160,7 +159,7 @@ impl Fleet {
             ready: vec![Vec::new(); topology.cells()],
             launched: vec![0; topology.cells()],
             hosts: vec![
-                HostState { down: 0, booting: 0, waiting: VecDeque::new(), vms: Vec::new() };
+                HostState { up: true, booting: 0, waiting: VecDeque::new(), vms: Vec::new() };
                 topology.hosts.len()
             ],
             ledger: HostLedger::new(topology.hosts.iter().map(Room::of_host)),
@@ -198,7 +197,7 @@ impl Fleet {
     }
 
     pub(crate) fn host_up(&self, host: HostId) -> bool {
-        self.hosts[host.index()].down == 0
+        self.hosts[host.index()].up
     }
 
     /// Machines on a host, in the order they came.
@@ -252,7 +251,7 @@ impl Fleet {
         self.launched[cell] += 1;
         let flavour = &topology.flavours[planned.flavour.index()];
         let host = &mut self.hosts[planned.host.index()];
-        let fits = host.down == 0 && self.ledger.take(planned.host.index(), &Room::of_flavour(flavour));
+        let fits = host.up && self.ledger.take(planned.host.index(), &Room::of_flavour(flavour));
         let (state, launch) = if !fits {
             (VmState::Failed, Launch::Refused)
         } else if host.booting < topology.hosts[planned.host.index()].concurrent_boots {
@@ -347,20 +346,12 @@ impl Fleet {
         vm
     }
 
-    /// A host goes down for one more reason; true when it was up.
-    pub(crate) fn host_down(&mut self, host: HostId) -> bool {
+    /// A host goes down or comes back. Machines on one that goes down must be failed by the caller.
+    pub(crate) fn set_host(&mut self, host: HostId, up: bool) {
         let state = &mut self.hosts[host.index()];
-        state.down += 1;
+        state.up = up;
         state.booting = 0;
         state.waiting.clear();
-        state.down == 1
-    }
-
-    /// A reason for a host's being down is gone; true when it is up again.
-    pub(crate) fn host_up_again(&mut self, host: HostId) -> bool {
-        let state = &mut self.hosts[host.index()];
-        state.down -= 1;
-        state.down == 0
     }
 
     /// Gives back what a machine holds of its host and ends its bill, once.

@@ -19,7 +19,7 @@ use crate::Setup;
 use crate::content::CacheCurve;
 use crate::dns::Resolvers;
 use crate::fleet::{Ordinal, Vm, serving_cell};
-use crate::load::RateCurve;
+use crate::load::{RateCurve, Sweep, fill};
 use crate::network::GroupIx;
 use crate::queueing;
 use crate::session::{START_ROUND_TRIPS, caches};
@@ -30,15 +30,15 @@ use crate::world::{Event, Ground, class};
 pub(crate) struct FluidLoad {
     step: Duration,
     at: Timestamp,
-    curves: Vec<RateCurve>,
-    misses: Arc<[MissTable]>,
+    rates: Vec<Sweep>,
+    resolvers: Resolvers,
     caches: Arc<[CacheCurve]>,
     currents: Vec<Current>,
     /// Positions in `currents` by client cell.
     by_client: Vec<Vec<usize>>,
     steering: Steering,
-    /// Time constant with which traffic follows new steering weights, by class [s].
-    follow_seconds: Vec<f64>,
+    /// Since when it stands.
+    steered: Timestamp,
     /// What is left over of expected queries after whole ones were counted, by client cell.
     query_rest: Vec<QueryRest>,
     /// By serving cell, remade every step.
@@ -48,6 +48,7 @@ pub(crate) struct FluidLoad {
 #[derive(Clone, Copy, Debug, Default)]
 struct QueryRest {
     queries: f64,
+    gaps: f64,
     gap_seconds: f64,
 }
 
@@ -60,8 +61,10 @@ struct Current {
     group: Option<GroupIx>,
     /// One-way delay to the clients [s].
     delay: f64,
-    /// Share of the client cell's new sessions, as its resolvers know it.
+    /// Share of the client cell's new sessions that its resolvers send here …
     share: f64,
+    /// … and sent here when the steering last changed.
+    share_before: f64,
     /// Sessions under way, expected.
     sessions: f64,
     /// Sessions that begin in the running step.
@@ -93,23 +96,17 @@ impl FluidLoad {
         let setup = Arc::clone(&ground.setup);
         let cells = setup.topology.cells();
         ground.agenda.schedule(setup.start + step, class::COUNT, Event::FluidStep);
-        let resolvers = Resolvers::new(&setup);
-        let mean_hold = |ttl: f64| {
-            let extended = setup.dns.extended_ttl.as_secs_f64().max(ttl);
-            // A change meets cached answers halfway through their life on average.
-            ((1.0 - setup.dns.extending_share) * ttl + setup.dns.extending_share * extended) / 2.0
-        };
         FluidLoad {
             step,
             at: setup.start,
-            curves: (0..cells).map(|cell| RateCurve::new(&setup, cell)).collect(),
-            misses: (0..cells).map(|cell| MissTable::new(&setup, &resolvers, cell)).collect(),
+            rates: (0..cells).map(|cell| RateCurve::new(&setup, cell).sweep(setup.start)).collect(),
+            resolvers: Resolvers::new(&setup),
             caches: caches(&setup),
             currents: Vec::new(),
             by_client: vec![Vec::new(); cells],
             // No steering has been followed yet.
             steering: Steering::default(),
-            follow_seconds: setup.dns.ttl.iter().map(|ttl| mean_hold(ttl.as_secs_f64())).collect(),
+            steered: setup.start,
             query_rest: vec![QueryRest::default(); cells],
             serving: vec![Serving::default(); cells],
         }
@@ -130,7 +127,11 @@ impl FluidLoad {
         let setup = Arc::clone(&ground.setup);
         if self.steering != ground.steering {
             self.steering = ground.steering.clone();
+            self.steered = self.at;
             self.open_currents(&setup);
+            for current in &mut self.currents {
+                current.share_before = current.share;
+            }
         }
         self.look_at_machines(&setup, ground);
         self.begin_sessions(&setup, ground, now, seconds);
@@ -160,6 +161,7 @@ impl FluidLoad {
                     group: None,
                     delay: 0.0,
                     share,
+                    share_before: share,
                     sessions: 0.0,
                     begun: 0.0,
                 });
@@ -185,14 +187,18 @@ impl FluidLoad {
         let topology = &setup.topology;
         for cell in 0..topology.cells() {
             let (home, class) = topology.cell_at(cell);
-            let rate = self.curves[cell].mean_rate(self.at, now);
+            let rate = self.rates[cell].mean_to(now);
             self.count_queries(ground, cell, rate, seconds);
-            let follow = 1.0 - (-seconds / self.follow_seconds[class.index()].max(1e-9)).exp();
+            // Traffic follows new weights as cached answers end: halfway through the step stands for the step.
+            let age = now.since(self.steered).saturating_sub(now.since(self.at) / 2);
+            let behind = || self.resolvers.follow(home, class, rate).older(age);
             let mut open = 0.0;
             for &at in &self.by_client[cell] {
                 let current = &mut self.currents[at];
                 let target = self.steering.share(cell, home, current.server);
-                current.share += (target - current.share) * follow;
+                if current.share != target {
+                    current.share = target + (current.share_before - target) * behind();
+                }
                 if self.serving[current.serving_cell].ready > 0.0 {
                     open += current.share;
                 }
@@ -220,16 +226,20 @@ impl FluidLoad {
     }
 
     fn count_queries(&mut self, ground: &mut Ground, cell: usize, rate: f64, seconds: f64) {
-        let (queries, gap_seconds) = self.misses[cell].at(rate);
+        let (region, class) = ground.setup.topology.cell_at(cell);
+        let expected = self.resolvers.expected(region, class, rate);
         let rest = &mut self.query_rest[cell];
-        rest.queries += queries * seconds;
-        rest.gap_seconds += gap_seconds * seconds;
+        rest.queries += expected.queries * seconds;
+        rest.gaps += expected.gaps * seconds;
+        rest.gap_seconds += expected.gap_seconds * seconds;
         let whole = rest.queries.floor();
         if whole > 0.0 {
             let gap_time = Duration::from_secs_f64_saturating(rest.gap_seconds);
-            let count = QueryCount { queries: whole as u64, gaps: whole as u64, gap_time };
+            let gaps = rest.gaps.floor();
+            let count = QueryCount { queries: whole as u64, gaps: gaps as u64, gap_time };
             ground.meter.record_count(cell, count);
             rest.queries -= whole;
+            rest.gaps -= gaps;
             rest.gap_seconds = 0.0;
         }
     }
@@ -257,7 +267,7 @@ impl FluidLoad {
             if matches!(class.work, Work::Download { .. }) && vm.sessions > places {
                 length *= vm.sessions / places;
             }
-            let (after, session_seconds) = flow(vm.sessions, begun / seconds, length, seconds);
+            let (after, session_seconds) = fill(vm.sessions, begun / seconds, length, seconds);
             let mean = session_seconds / seconds;
             vm.sessions = after;
             vm.session_seconds += session_seconds;
@@ -289,7 +299,7 @@ impl FluidLoad {
             let (_, class) = topology.cell_at(current.client_cell);
             let accepted = self.serving[current.serving_cell].accepted;
             let length = topology.class(class).work.mean_seconds();
-            let (after, _) = flow(current.sessions, current.begun * accepted / seconds, length, seconds);
+            let (after, _) = fill(current.sessions, current.begun * accepted / seconds, length, seconds);
             current.sessions = after;
             standing[current.serving_cell] += after;
         }
@@ -408,8 +418,8 @@ impl FluidLoad {
             match setup.topology.class(class_id).work {
                 Work::Streaming { .. } if current.begun > 0.0 => {
                     let start_up = START_ROUND_TRIPS * 2.0 * current.delay;
-                    sketch.insert_n(start_up, (current.begun * hit).round() as u64);
-                    sketch.insert_n(start_up + origin, (current.begun * (1.0 - hit)).round() as u64);
+                    sketch.insert_many(start_up, (current.begun * hit).round() as u64);
+                    sketch.insert_many(start_up + origin, (current.begun * (1.0 - hit)).round() as u64);
                 }
                 Work::Interactive { requests_per_second, .. } if current.sessions > 0.0 => {
                     let Some((sum, weight)) = worst.get(&current.serving_cell) else { continue };
@@ -418,22 +428,14 @@ impl FluidLoad {
                     // An exponential in sixteen parts of equal weight, each at its middle quantile.
                     for part in 0..16 {
                         let response = -mean * (1.0 - (f64::from(part) + 0.5) / 16.0).ln() + 2.0 * current.delay;
-                        sketch.insert_n(response, (requests * hit / 16.0).round() as u64);
-                        sketch.insert_n(response + origin, (requests * (1.0 - hit) / 16.0).round() as u64);
+                        sketch.insert_many(response, (requests * hit / 16.0).round() as u64);
+                        sketch.insert_many(response + origin, (requests * (1.0 - hit) / 16.0).round() as u64);
                     }
                 }
                 _ => {}
             }
         }
     }
-}
-
-/// Expected sessions after `seconds`, and session time in them [s], from `sessions` now, `rate` beginning [1/s] and
-/// mean `length` [s].
-fn flow(sessions: f64, rate: f64, length: f64, seconds: f64) -> (f64, f64) {
-    let stay = (-seconds / length).exp();
-    let gone = length * (1.0 - stay);
-    (sessions * stay + rate * gone, sessions * gone + rate * length * (seconds - gone))
 }
 
 /// How much more a machine with `sessions` is chosen than one with the mean, when the less loaded of two is taken: up
@@ -477,37 +479,4 @@ fn late_share(setup: &Setup, vm: &Vm, sessions: f64, hit: f64) -> f64 {
         if mean.is_infinite() || left <= 0.0 { 1.0 } else { (-left / mean).exp() }
     };
     hit * late(0.0) + (1.0 - hit) * late(setup.content.origin_delay.as_secs_f64())
-}
-
-/// Expected authoritative queries [1/s] and gap time [s/s] of a client cell by its session rate, tabulated.
-#[derive(Clone, Debug)]
-struct MissTable {
-    /// At rates 2^(k/4 − 20).
-    points: Vec<(f64, f64)>,
-}
-
-impl MissTable {
-    const LOWEST: f64 = -20.0;
-    const PER_OCTAVE: f64 = 4.0;
-    const POINTS: usize = 180;
-
-    fn new(setup: &Setup, resolvers: &Resolvers, cell: usize) -> Self {
-        let (region, class) = setup.topology.cell_at(cell);
-        let point = |k: usize| {
-            let rate = (k as f64 / Self::PER_OCTAVE + Self::LOWEST).exp2();
-            let expected = resolvers.expected(region, class, rate);
-            (expected.queries_per_second, expected.gap_seconds_per_second)
-        };
-        MissTable { points: (0..Self::POINTS).map(point).collect() }
-    }
-
-    fn at(&self, rate: f64) -> (f64, f64) {
-        if rate <= 0.0 {
-            return (0.0, 0.0);
-        }
-        let place = ((rate.log2() - Self::LOWEST) * Self::PER_OCTAVE).clamp(0.0, (Self::POINTS - 2) as f64);
-        let (low, part) = (place as usize, place.fract());
-        let ((q0, g0), (q1, g1)) = (self.points[low], self.points[low + 1]);
-        (q0 + (q1 - q0) * part, g0 + (g1 - g0) * part)
-    }
 }

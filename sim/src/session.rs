@@ -55,6 +55,8 @@ pub(crate) struct Interactive {
     until_request: f64,
     /// Since when it has run down at the present rate.
     since: Timestamp,
+    /// Processor time already taken into account [core s].
+    busy_taken: f64,
 }
 
 impl SessionLoad {
@@ -128,7 +130,7 @@ impl SessionLoad {
                 ground.scorer.latency[cell].insert(start_up);
                 ground.network.join(now, group);
                 let session = self.keep(Session { vm: ordinal, way: way_index as u32 });
-                let ends = now.saturating_add(duration.mul_f64(arrival.amount));
+                let ends = now.saturating_add(arrival.lasts(duration.as_secs_f64()));
                 ground.agenda.schedule(ends, class::END, Event::SessionEnds(session));
             }
             Work::Download { size, .. } => {
@@ -139,7 +141,7 @@ impl SessionLoad {
             Work::Interactive { duration, .. } => {
                 ground.network.join(now, group);
                 let session = self.keep(Session { vm: ordinal, way: way_index as u32 });
-                let ends = now.saturating_add(duration.mul_f64(arrival.amount));
+                let ends = now.saturating_add(arrival.lasts(duration.as_secs_f64()));
                 ground.agenda.schedule(ends, class::END, Event::SessionEnds(session));
                 pace_requests(ground, now, ordinal, 1.0);
             }
@@ -149,33 +151,24 @@ impl SessionLoad {
 
     /// The machine a client is sent to, and how long finding it took [s]; `None` when nobody serves.
     fn resolve(&mut self, ground: &mut Ground, now: Timestamp, cell: usize, arrival: &Arrival) -> Option<(Ordinal, f64)> {
-        let setup = Arc::clone(&ground.setup);
-        let (region, class_id) = setup.topology.cell_at(cell);
-        let asked = (arrival.resolver, arrival.subnet, arrival.name);
-        let sample = |cache, ttl| QuerySample { at: now, cell: cell as u32, cache, name: arrival.name, ttl };
-        let cached = match arrival.via {
-            Via::Resolver => self.resolvers.lookup(now, region, class_id, asked),
-            Via::Authority => self.resolvers.bypass(region, class_id, asked),
-        };
+        let (region, class_id) = ground.setup.topology.cell_at(cell);
+        let Arrival { resolver, subnet, name, .. } = *arrival;
         let mut waited = 0.0;
-        match cached {
-            Lookup::Hit(Answer(ordinal)) => {
-                if ground.has_room(Ordinal(ordinal)) {
-                    return Some((Ordinal(ordinal), waited));
-                }
-                // The machine is gone or turns the client away: it asks anew, past every cache.
-                waited += RETRY_SECONDS;
-                if let Lookup::Miss { cache, ttl } = self.resolvers.bypass(region, class_id, asked) {
-                    ground.meter.record(sample(cache, ttl));
-                }
+        if arrival.query == Via::Resolver
+            && let Lookup::Hit(Answer(ordinal)) = self.resolvers.lookup(now, region, class_id, resolver, subnet, name)
+        {
+            if ground.has_room(Ordinal(ordinal)) {
+                return Some((Ordinal(ordinal), waited));
             }
-            Lookup::Miss { cache, ttl } => ground.meter.record(sample(cache, ttl)),
+            // The machine is gone or turns the client away: it asks anew, past every cache.
+            waited += RETRY_SECONDS;
         }
+        let cache = self.resolvers.cache(region, resolver, subnet);
+        let ttl = self.resolvers.ttl(class_id);
+        ground.meter.record(QuerySample { at: now, cell: cell as u32, cache, name, ttl });
         waited += AUTHORITY_SECONDS;
         let chosen = ground.choose(cell, region, arrival.pick)?;
-        if arrival.via == Via::Resolver {
-            self.resolvers.store(now, region, class_id, asked, Answer(chosen.0));
-        }
+        self.resolvers.store(now, region, class_id, resolver, subnet, name, Answer(chosen.0));
         ground.has_room(chosen).then_some((chosen, waited))
     }
 
@@ -240,7 +233,7 @@ impl SessionLoad {
         vm.answered += 1.0;
         let done = &mut ground.scorer.now[setup.topology.cell(vm.ways[way].client, class_id)];
         done.cpu_seconds += work;
-        interactive.processor.arrive(now, work, (way as u32) << 1 | u32::from(missed));
+        interactive.processor.arrive(now, work, (way as u64) << 1 | u64::from(missed));
         interactive.until_request = interactive.stream.exponential();
         interactive.since = now;
         watch_processor(ground, ordinal);
@@ -292,12 +285,13 @@ fn pace_requests(ground: &mut Ground, now: Timestamp, ordinal: Ordinal, change: 
         let mut stream = Stream::new(setup.seed, "requests", (cell as u64) << 40 | nth);
         let until_request = stream.exponential();
         vm.interactive = Some(Box::new(Interactive {
-            processor: Processor::new(setup.topology.flavours[vm.planned.flavour.index()].cpu.cores()),
+            processor: Processor::new(now, setup.topology.flavours[vm.planned.flavour.index()].cpu.cores()),
             next_request: ground.agenda.alarm(class::BEGIN, Event::Request(ordinal)),
             next_answer: ground.agenda.alarm(class::END, Event::Answered(ordinal)),
             stream,
             until_request,
             since: now,
+            busy_taken: 0.0,
         }));
     }
     let interactive = vm.interactive.as_deref_mut().expect("made above");
@@ -332,7 +326,8 @@ pub(crate) fn caches(setup: &Setup) -> Arc<[CacheCurve]> {
 impl Interactive {
     /// Processor time used since this was last called [core s].
     pub(crate) fn take_busy(&mut self, now: Timestamp) -> f64 {
-        self.processor.take_busy(now)
+        let busy = self.processor.busy_core_seconds(now);
+        busy - std::mem::replace(&mut self.busy_taken, busy)
     }
 }
 

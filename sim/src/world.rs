@@ -23,7 +23,7 @@ use forebay_world::{
 };
 
 use crate::agenda::Agenda;
-use crate::faults::{self, FaultChange};
+use crate::faults::{self, FaultChange, Standing};
 use crate::fleet::{Fleet, Launch, Ordinal, Way, serving_cell};
 use crate::fluid::FluidLoad;
 use crate::network::{LinkIx, Network};
@@ -66,20 +66,6 @@ pub(crate) mod class {
     pub(crate) const COUNT: u8 = 4;
 }
 
-/// A link's handle in the network and the faults upon it.
-#[derive(Clone, Debug)]
-struct LinkState {
-    handle: LinkIx,
-    /// Shares of capacity that the faults now upon it leave.
-    left: Vec<f64>,
-}
-
-impl LinkState {
-    fn share_left(&self) -> f64 {
-        self.left.iter().copied().fold(1.0, f64::min)
-    }
-}
-
 /// Load at one of the two fidelities.
 #[derive(Clone, Debug)]
 enum LoadModel {
@@ -100,7 +86,8 @@ pub(crate) struct Ground {
     pub(crate) routes: Routes,
     pub(crate) occurrences: Vec<Occurrence>,
     pub(crate) slices: BTreeMap<SliceId, PlannedSlice>,
-    links: Vec<LinkState>,
+    /// The network's handles of the topology's links, dense.
+    links: Vec<LinkIx>,
     /// Session time by serving cell in the running minute [s].
     pub(crate) serving_seconds: Vec<f64>,
 }
@@ -111,10 +98,7 @@ pub struct SimWorld {
     ground: Ground,
     load: LoadModel,
     faults: Arc<[FaultChange]>,
-    /// Reasons nothing is heard of a region, dense; 0 when it is heard.
-    unheard: Vec<u32>,
-    /// Shares of boots that fail by the faults now in force.
-    boot_failures: Vec<f64>,
+    standing: Standing,
     now: Timestamp,
     applied: Generation,
     window_from: Timestamp,
@@ -138,7 +122,7 @@ impl SimWorld {
         let links = topology
             .links
             .iter()
-            .map(|link| LinkState { handle: network.add_link(link.capacity.as_f64()), left: Vec::new() })
+            .map(|link| network.add_link(link.capacity.as_f64()))
             .collect();
         let mut agenda = Agenda::new();
         let faults: Arc<[FaultChange]> = faults::schedule(&setup).into();
@@ -168,8 +152,7 @@ impl SimWorld {
             ground,
             load,
             faults,
-            unheard: vec![0; topology.regions.len()],
-            boot_failures: Vec::new(),
+            standing: Standing::new(&topology, &setup.hazards, setup.seed),
             now: setup.start,
             applied: Generation::default(),
             window_from: setup.start,
@@ -327,8 +310,7 @@ impl SimWorld {
         let Some(vm) = self.ground.fleet.get(ordinal).filter(|vm| vm.state == VmState::Booting) else { return };
         let setup = Arc::clone(&self.ground.setup);
         let (planned, cell, nth) = (vm.planned, serving_cell(&setup.topology, vm), vm.nth);
-        let share = self.boot_failures.iter().copied().fold(setup.hazards.boot_failure, f64::max);
-        if faults::boot_fails(setup.seed, cell, nth, share) {
+        if self.standing.boot_fails((cell as u64) << 40 | nth) {
             self.fail(now, ordinal);
         } else {
             self.ground.fleet.set_state(now, &setup.topology, ordinal, VmState::Warming);
@@ -430,70 +412,74 @@ impl SimWorld {
         if let Some(next) = changes.get(index as usize + 1) {
             self.ground.agenda.schedule(next.at, class::FAULT, Event::Fault(index + 1));
         }
-        let FaultChange { fault, begins, .. } = changes[index as usize];
+        let change = changes[index as usize];
         let setup = Arc::clone(&self.ground.setup);
-        match fault {
-            Fault::HostCrash(host) => self.change_host(now, host, begins),
-            Fault::BootFailures(share) => change_active(&mut self.boot_failures, share, begins),
-            Fault::LinkDegraded(link, left) => self.change_link(now, link, left, begins),
+        let topology = &setup.topology;
+        let before = self.standing.clone();
+        self.standing.apply(&change);
+        match change.fault {
+            Fault::HostCrash(host) => self.change_host(now, host, &before),
+            Fault::BootFailures(_) => {}
+            Fault::LinkDegraded(link, _) => self.change_link(now, link, &before),
             Fault::RegionLost(region) => {
-                let what = if begins { What::RegionLost { region } } else { What::RegionBack { region } };
+                let lost = self.standing.region_lost(region);
+                if lost == before.region_lost(region) {
+                    return;
+                }
+                let what = if lost { What::RegionLost { region } } else { What::RegionBack { region } };
                 self.ground.occurrences.push(Occurrence { at: now, what });
-                for (index, host) in setup.topology.hosts.iter().enumerate() {
+                for (index, host) in topology.hosts.iter().enumerate() {
                     if host.region == region {
-                        self.change_host(now, HostId::at(index), begins);
+                        self.change_host(now, HostId::at(index), &before);
                     }
                 }
-                self.change_link(now, setup.topology.region(region).access, 0.0, begins);
+                self.change_link(now, topology.region(region).access, &before);
             }
             Fault::TelemetryGap(region) => {
-                let reasons = &mut self.unheard[region.index()];
-                *reasons = if begins { *reasons + 1 } else { *reasons - 1 };
-                let what = if begins { What::TelemetryLost { region } } else { What::TelemetryBack { region } };
-                self.ground.occurrences.push(Occurrence { at: now, what });
+                let silent = self.standing.silent(region);
+                if silent != before.silent(region) {
+                    let what = if silent { What::TelemetryLost { region } } else { What::TelemetryBack { region } };
+                    self.ground.occurrences.push(Occurrence { at: now, what });
+                }
             }
         }
     }
 
-    fn change_host(&mut self, now: Timestamp, host: HostId, begins: bool) {
+    fn change_host(&mut self, now: Timestamp, host: HostId, before: &Standing) {
+        let down = self.standing.host_down(host);
+        if down == before.host_down(host) {
+            return;
+        }
         let region = self.ground.setup.topology.hosts[host.index()].region;
-        let what = if begins {
-            if !self.ground.fleet.host_down(host) {
-                return;
-            }
+        self.ground.fleet.set_host(host, !down);
+        let what = if down { What::HostDown { host, region } } else { What::HostUp { host, region } };
+        self.ground.occurrences.push(Occurrence { at: now, what });
+        if down {
             for ordinal in self.ground.fleet.on_host(host) {
                 self.fail(now, ordinal);
             }
-            What::HostDown { host, region }
-        } else {
-            if !self.ground.fleet.host_up_again(host) {
-                return;
-            }
-            What::HostUp { host, region }
-        };
-        self.ground.occurrences.push(Occurrence { at: now, what });
+        }
     }
 
-    fn change_link(&mut self, now: Timestamp, link: LinkId, left: f64, begins: bool) {
-        let ground = &mut self.ground;
-        let state = &mut ground.links[link.index()];
-        let before = state.share_left();
-        change_active(&mut state.left, left, begins);
-        let after = state.share_left();
-        let capacity = ground.setup.topology.links[link.index()].capacity.as_f64();
-        ground.network.set_capacity(now, state.handle, capacity * after);
-        if (before == 0.0) != (after == 0.0) {
-            let links = &ground.links;
-            ground.routes = Routes::new(&ground.setup.topology, |link| links[link.index()].share_left() == 0.0);
+    fn change_link(&mut self, now: Timestamp, link: LinkId, before: &Standing) {
+        let (was, left) = (before.link_left(link), self.standing.link_left(link));
+        if was == left {
+            return;
         }
-        let what = if after < 1.0 { What::LinkDegraded { link, left: after } } else { What::LinkRestored { link } };
+        let ground = &mut self.ground;
+        let capacity = ground.setup.topology.links[link.index()].capacity.as_f64();
+        ground.network.set_capacity(now, ground.links[link.index()], capacity * left);
+        if (was == 0.0) != (left == 0.0) {
+            ground.routes = Routes::new(&ground.setup.topology, |link| self.standing.link_left(link) == 0.0);
+        }
+        let what = if left < 1.0 { What::LinkDegraded { link, left } } else { What::LinkRestored { link } };
         ground.occurrences.push(Occurrence { at: now, what });
     }
 
     // Observation.
 
     fn heard(&self, region: RegionId) -> bool {
-        self.unheard[region.index()] == 0
+        !self.standing.silent(region)
     }
 
     fn see_demand(&mut self, now: Timestamp, window: Duration) -> Vec<Option<Demand>> {
@@ -529,10 +515,10 @@ impl SimWorld {
     fn see_vms(&mut self, window: Duration) -> Vec<VmSeen> {
         let seconds = window.as_secs_f64();
         let topology = &self.ground.setup.topology;
-        let unheard = &self.unheard;
+        let standing = &self.standing;
         let seen = self.ground.fleet.inventory().map(|(vm, mut seen)| {
             let serves = matches!(vm.state, VmState::Ready | VmState::Draining);
-            if serves && unheard[vm.planned.region.index()] == 0 && seconds > 0.0 {
+            if serves && !standing.silent(vm.planned.region) && seconds > 0.0 {
                 let busy = vm.busy_seconds(topology);
                 seen.utilization = Some(busy / seconds);
             }
@@ -575,13 +561,12 @@ impl World for SimWorld {
         let regions = setup.topology.regions.len();
         let mut links = Vec::with_capacity(setup.topology.links.len());
         for (index, link) in setup.topology.links.iter().enumerate() {
-            let state = &self.ground.links[index];
-            let used = rate(self.ground.network.take_link_bits(now, state.handle));
+            let used = rate(self.ground.network.take_link_bits(now, self.ground.links[index]));
             let heard = match link.ends {
                 LinkEnds::Access(region) => self.heard(region),
                 LinkEnds::Between(a, b) => self.heard(a) || self.heard(b),
             };
-            let capacity = BitsPerSecond::from_f64(link.capacity.as_f64() * state.share_left());
+            let capacity = BitsPerSecond::from_f64(link.capacity.as_f64() * self.standing.link_left(LinkId::at(index)));
             links.push(heard.then(|| LinkUse { link: LinkId::at(index), capacity, used }));
         }
         let mut slices = Vec::with_capacity(self.slice_usage.len());
@@ -640,12 +625,12 @@ impl World for SimWorld {
 impl Ground {
     /// The network's handle of a region's access link.
     pub(crate) fn access(&self, region: RegionId) -> LinkIx {
-        self.links[self.setup.topology.region(region).access.index()].handle
+        self.links[self.setup.topology.region(region).access.index()]
     }
 
     /// The network's handles of the links on a way.
     pub(crate) fn handles(&self, links: &[LinkId]) -> impl Iterator<Item = LinkIx> {
-        links.iter().map(|link| self.links[link.index()].handle)
+        links.iter().map(|link| self.links[link.index()])
     }
 
     /// The way from a machine to a client region, made at first use; `None` when there is none.
@@ -698,14 +683,5 @@ impl Ground {
             vm.session_seconds += usage.flow_seconds;
             self.serving_seconds[serving] += usage.flow_seconds;
         }
-    }
-}
-
-/// Adds an active fault's share, or takes it away again.
-fn change_active(active: &mut Vec<f64>, share: f64, begins: bool) {
-    if begins {
-        active.push(share);
-    } else if let Some(at) = active.iter().position(|other| *other == share) {
-        active.swap_remove(at);
     }
 }
