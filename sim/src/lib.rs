@@ -4,6 +4,11 @@
 //! hosts, virtual machines, links, slices, resolvers and sessions. A run is a function of its [`Setup`].
 
 pub mod agenda;
+pub mod content;
+pub mod dns;
+pub mod faults;
+pub mod load;
+mod octaves;
 pub mod score;
 pub mod setup;
 pub mod stream;
