@@ -3,8 +3,12 @@
 //! A discrete-event engine (the agenda and the random streams know nothing of networks) under a model of regions,
 //! hosts, virtual machines, links, slices, resolvers and sessions. A run is a function of its [`Setup`].
 
+pub mod processor;
+pub mod queueing;
 pub mod score;
 pub mod setup;
+pub mod station;
+pub mod statistics;
 pub mod stream;
 
 pub use score::{LatencyMs, Score};
