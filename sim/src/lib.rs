@@ -3,6 +3,7 @@
 //! A discrete-event engine (the agenda and the random streams know nothing of networks) under a model of regions,
 //! hosts, virtual machines, links, slices, resolvers and sessions. A run is a function of its [`Setup`].
 
+pub mod agenda;
 pub mod processor;
 pub mod queueing;
 pub mod score;
@@ -11,6 +12,7 @@ pub mod station;
 pub mod statistics;
 pub mod stream;
 
+pub use agenda::{Agenda, AlarmId};
 pub use score::{LatencyMs, Score};
 pub use setup::Setup;
 pub use stream::Stream;

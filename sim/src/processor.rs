@@ -15,7 +15,7 @@
 //! use forebay_world::Timestamp;
 //!
 //! let second = Timestamp::from_secs;
-//! let mut cpu = Processor::new(second(0), 1.0);
+//! let mut cpu = Processor::new(1.0);
 //! cpu.arrive(second(0), 2.0, 7);
 //! cpu.arrive(second(1), 2.0, 8); // the first has 1 s of work left: from here each gets half a core
 //! assert_eq!(cpu.next_completion(), Some(second(3)));
@@ -55,14 +55,14 @@ pub struct Processor {
 }
 
 impl Processor {
-    /// Idle, with `cores` at `now`. Panics when `cores` is negative or not finite.
-    pub fn new(now: Timestamp, cores: f64) -> Self {
+    /// Idle, with `cores`. Panics when that is negative or not finite.
+    pub fn new(cores: f64) -> Self {
         assert_cores(cores);
         Processor {
             cores,
             jobs: BinaryHeap::new(),
             virtual_clock: 0,
-            changed: now,
+            changed: Timestamp::EPOCH,
             due: Timestamp::MAX,
             arrivals: 0,
             busy_core_nanos: 0.0,
@@ -254,7 +254,7 @@ mod tests {
 
     #[test]
     fn jobs_have_a_core_each_while_there_are_enough() {
-        let mut cpu = Processor::new(at(0), 2.0);
+        let mut cpu = Processor::new(2.0);
         cpu.arrive(at(0), 10.0, 1);
         cpu.arrive(at(5), 1.0, 2);
         assert_eq!(cpu.busy_cores(), 2.0);
@@ -265,14 +265,14 @@ mod tests {
 
     #[test]
     fn ties_finish_in_order_of_arrival() {
-        let mut cpu = Processor::new(at(0), 1.0);
+        let mut cpu = Processor::new(1.0);
         (0..5).for_each(|tag| cpu.arrive(at(0), 1.0, tag));
         assert_eq!(drain(&mut cpu), (0..5).map(|tag| (tag, at(5))).collect::<Vec<_>>());
     }
 
     #[test]
     fn cores_may_change_while_jobs_are_under_way() {
-        let mut cpu = Processor::new(at(0), 1.0);
+        let mut cpu = Processor::new(1.0);
         cpu.arrive(at(0), 4.0, 1);
         cpu.set_cores(at(1), 0.0);
         assert_eq!(cpu.next_completion(), None);
@@ -285,7 +285,7 @@ mod tests {
 
     #[test]
     fn a_cleared_processor_starts_afresh() {
-        let mut cpu = Processor::new(at(0), 1.0);
+        let mut cpu = Processor::new(1.0);
         cpu.arrive(at(0), 4.0, 1);
         cpu.clear(at(1));
         assert_eq!((cpu.jobs(), cpu.next_completion(), cpu.busy_core_seconds(at(9))), (0, None, 1.0));
@@ -295,7 +295,7 @@ mod tests {
 
     #[test]
     fn completions_taken_late_are_as_if_taken_in_time() {
-        let mut cpu = Processor::new(at(0), 1.0);
+        let mut cpu = Processor::new(1.0);
         cpu.arrive(at(0), 1.0, 1);
         cpu.arrive(at(0), 2.0, 2);
         // Due at 2 s and at 3 s.
@@ -308,7 +308,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "has not been taken")]
     fn a_completion_is_not_passed_over() {
-        let mut cpu = Processor::new(at(0), 1.0);
+        let mut cpu = Processor::new(1.0);
         cpu.arrive(at(0), 1.0, 1);
         cpu.arrive(at(2), 1.0, 2);
     }
@@ -316,11 +316,11 @@ mod tests {
     #[test]
     fn odd_work_is_tamed() {
         for work in [-1.0, 0.0, f64::NAN, f64::NEG_INFINITY] {
-            let mut cpu = Processor::new(at(3), 1.0);
+            let mut cpu = Processor::new(1.0);
             cpu.arrive(at(3), work, 1);
             assert_eq!(drain(&mut cpu), [(1, at(3))]);
         }
-        let mut cpu = Processor::new(at(0), 1e-9);
+        let mut cpu = Processor::new(1e-9);
         cpu.arrive(at(0), f64::INFINITY, 1);
         cpu.arrive(at(0), 1.0, 2);
         assert!(cpu.next_completion() > Some(at(1_000_000_000)));
@@ -330,7 +330,7 @@ mod tests {
 
     #[test]
     fn a_clock_set_back_changes_nothing() {
-        let (mut plain, mut rebased) = (Processor::new(at(0), 1.0), Processor::new(at(0), 1.0));
+        let (mut plain, mut rebased) = (Processor::new(1.0), Processor::new(1.0));
         let mut stream = Stream::new(1, "rebase", 0);
         for tag in 0..200 {
             let (now, work) = (at(tag), 200.0 * stream.uniform());
@@ -377,7 +377,7 @@ mod tests {
             let expected = by_definition(cores, &jobs);
             let mut order: Vec<usize> = (0..jobs.len()).collect();
             order.sort_by_key(|&j| jobs[j].0);
-            let mut cpu = Processor::new(at(0), cores);
+            let mut cpu = Processor::new(cores);
             let mut finished = vec![0.0; jobs.len()];
             for j in order {
                 let now = Timestamp::from_nanos(jobs[j].0 * 1_000_000);
@@ -401,7 +401,7 @@ mod tests {
         #[test]
         fn a_copy_goes_on_as_the_original(seed in 0u64..1000) {
             let mut stream = Stream::new(seed, "copy", 0);
-            let mut cpu = Processor::new(at(0), 1.5);
+            let mut cpu = Processor::new(1.5);
             (0..50).for_each(|tag| cpu.arrive(at(0), stream.exponential(), tag));
             cpu.complete(cpu.next_completion().unwrap());
             let mut copy = cpu.clone();
