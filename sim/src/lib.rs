@@ -9,8 +9,12 @@ pub mod dns;
 pub mod faults;
 pub mod load;
 mod octaves;
+pub mod processor;
+pub mod queueing;
 pub mod score;
 pub mod setup;
+pub mod station;
+pub mod statistics;
 pub mod stream;
 
 pub use agenda::{Agenda, AlarmId};
