@@ -309,7 +309,11 @@ impl FluidLoad {
             let class = topology.class(class_id);
             let serving = self.serving[current.serving_cell];
             // Of the machines' session time, this current's part.
-            let part = if standing[current.serving_cell] > 0.0 { current.sessions / standing[current.serving_cell] } else { 0.0 };
+            let part = if standing[current.serving_cell] > 0.0 {
+                current.sessions / standing[current.serving_cell]
+            } else {
+                0.0
+            };
             let session_seconds = serving.seconds * part;
             let per_second = |value: f64| if serving.seconds > 0.0 { value / serving.seconds } else { 0.0 };
             let carried = if serving.seconds > 0.0 { serving.carried_seconds / serving.seconds } else { 1.0 };
@@ -452,7 +456,7 @@ fn poisson_reaches(mean: f64, k: f64) -> f64 {
     if mean <= 0.0 {
         return 0.0;
     }
-    queueing::normal_cdf((mean - k + 0.5) / mean.sqrt())
+    normal_share_below((mean - k + 0.5) / mean.sqrt())
 }
 
 /// Mean response time of a machine's processors with that many sessions [s]: M/M/c with the machine's cores.
@@ -479,4 +483,14 @@ fn late_share(setup: &Setup, vm: &Vm, sessions: f64, hit: f64) -> f64 {
         if mean.is_infinite() || left <= 0.0 { 1.0 } else { (-left / mean).exp() }
     };
     hit * late(0.0) + (1.0 - hit) * late(setup.content.origin_delay.as_secs_f64())
+}
+
+/// Φ(z), by the rational approximation 26.2.17 of M. Abramowitz, I. Stegun, "Handbook of Mathematical Functions", 1964:
+/// off by less than 7.5·10⁻⁸.
+fn normal_share_below(z: f64) -> f64 {
+    let t = 1.0 / (1.0 + 0.231_641_9 * z.abs());
+    let series =
+        t * (0.319_381_530 + t * (-0.356_563_782 + t * (1.781_477_937 + t * (-1.821_255_978 + t * 1.330_274_429))));
+    let above = (-z * z / 2.0).exp() / (2.0 * std::f64::consts::PI).sqrt() * series;
+    if z >= 0.0 { 1.0 - above } else { above }
 }

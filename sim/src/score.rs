@@ -192,7 +192,8 @@ impl Scorer {
             }
         }
         if counts {
-            let idle: f64 = standing.map(|(ready, sessions, places)| (ready - (sessions / places).ceil()).max(0.0)).sum();
+            let idle: f64 =
+                standing.map(|(ready, sessions, places)| (ready - (sessions / places).ceil()).max(0.0)).sum();
             self.score.over_provisioned_vm_hours += idle / 60.0;
             self.score.guarantee_violation_minutes += starved_seconds / 60.0;
         }

@@ -150,7 +150,13 @@ impl SessionLoad {
     }
 
     /// The machine a client is sent to, and how long finding it took [s]; `None` when nobody serves.
-    fn resolve(&mut self, ground: &mut Ground, now: Timestamp, cell: usize, arrival: &Arrival) -> Option<(Ordinal, f64)> {
+    fn resolve(
+        &mut self,
+        ground: &mut Ground,
+        now: Timestamp,
+        cell: usize,
+        arrival: &Arrival,
+    ) -> Option<(Ordinal, f64)> {
         let (region, class_id) = ground.setup.topology.cell_at(cell);
         let Arrival { resolver, subnet, name, .. } = *arrival;
         let mut waited = 0.0;
@@ -285,7 +291,7 @@ fn pace_requests(ground: &mut Ground, now: Timestamp, ordinal: Ordinal, change: 
         let mut stream = Stream::new(setup.seed, "requests", (cell as u64) << 40 | nth);
         let until_request = stream.exponential();
         vm.interactive = Some(Box::new(Interactive {
-            processor: Processor::new(now, setup.topology.flavours[vm.planned.flavour.index()].cpu.cores()),
+            processor: Processor::new(setup.topology.flavours[vm.planned.flavour.index()].cpu.cores()),
             next_request: ground.agenda.alarm(class::BEGIN, Event::Request(ordinal)),
             next_answer: ground.agenda.alarm(class::END, Event::Answered(ordinal)),
             stream,
@@ -296,7 +302,8 @@ fn pace_requests(ground: &mut Ground, now: Timestamp, ordinal: Ordinal, change: 
     }
     let interactive = vm.interactive.as_deref_mut().expect("made above");
     let passed = now.since(interactive.since).as_secs_f64();
-    interactive.until_request = (interactive.until_request - passed * (sessions - change) * requests_per_second).max(0.0);
+    interactive.until_request =
+        (interactive.until_request - passed * (sessions - change) * requests_per_second).max(0.0);
     interactive.since = now;
     let rate = sessions * requests_per_second;
     if rate > 0.0 {

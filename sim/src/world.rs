@@ -28,7 +28,7 @@ use crate::fleet::{Fleet, Launch, Ordinal, Way, serving_cell};
 use crate::fluid::FluidLoad;
 use crate::network::{LinkIx, Network};
 use crate::route::Routes;
-use crate::score::{Done, MINUTE, Score, Scorer};
+use crate::score::{MINUTE, Score, Scorer};
 use crate::session::SessionLoad;
 use crate::setup::{Fault, Fidelity, Setup};
 
@@ -74,7 +74,7 @@ enum LoadModel {
 }
 
 /// What both fidelities work on.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Ground {
     pub(crate) setup: Arc<Setup>,
     pub(crate) agenda: Agenda<Event>,
@@ -93,7 +93,7 @@ pub(crate) struct Ground {
 }
 
 /// A simulated world. See the [module's text](self).
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct SimWorld {
     ground: Ground,
     load: LoadModel,
@@ -119,11 +119,7 @@ impl SimWorld {
     pub fn new(setup: Arc<Setup>) -> Self {
         let topology = Arc::clone(&setup.topology);
         let mut network = Network::new();
-        let links = topology
-            .links
-            .iter()
-            .map(|link| network.add_link(link.capacity.as_f64()))
-            .collect();
+        let links = topology.links.iter().map(|link| network.add_link(link.capacity.as_f64())).collect();
         let mut agenda = Agenda::new();
         let faults: Arc<[FaultChange]> = faults::schedule(&setup).into();
         if let Some(first) = faults.first() {
@@ -493,8 +489,11 @@ impl SimWorld {
             let (region, class) = topology.cell_at(cell);
             let sketch = &mut self.ground.scorer.latency[cell];
             let quantile = |share| Duration::from_secs_f64_saturating(sketch.quantile(share).unwrap_or(0.0));
-            let latency = (sketch.count() > 0)
-                .then(|| LatencySeen { p50: quantile(0.5), p95: quantile(0.95), p99: quantile(0.99) });
+            let latency = (sketch.count() > 0).then(|| LatencySeen {
+                p50: quantile(0.5),
+                p95: quantile(0.95),
+                p99: quantile(0.99),
+            });
             sketch.clear();
             demand.push(self.heard(region).then(|| Demand {
                 queries: count.queries,
@@ -607,13 +606,11 @@ impl World for SimWorld {
         // Nothing changes a machine's intent, a slice or the steering but a plan: the same plan has nothing left to do.
         if plan.generation > self.applied {
             let vms: Vec<_> = self.ground.fleet.inventory().map(|(_, seen)| seen).collect();
-            let slices: Vec<_> = self.ground.slices.iter().map(|(&slice, &stands)| SliceUse {
-                slice,
-                stands,
-                used: BitsPerSecond::ZERO,
-                offered: BitsPerSecond::ZERO,
-            });
-            for step in plan.diff_inventory(&vms, &slices.collect::<Vec<_>>(), &self.ground.steering) {
+            let unused = BitsPerSecond::ZERO;
+            let slices = self.ground.slices.iter();
+            let slices: Vec<_> =
+                slices.map(|(&slice, &stands)| SliceUse { slice, stands, used: unused, offered: unused }).collect();
+            for step in plan.diff_inventory(&vms, &slices, &self.ground.steering) {
                 self.execute(self.now, step);
             }
             self.applied = plan.generation;
