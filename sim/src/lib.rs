@@ -5,6 +5,8 @@
 
 pub mod content;
 pub mod dns;
+#[cfg(test)]
+mod example;
 pub mod faults;
 pub mod load;
 mod octaves;
