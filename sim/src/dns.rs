@@ -15,3 +15,6 @@ mod population;
 pub use caches::{Answer, Lookup, Resolvers};
 pub use expectation::{Expected, Follow};
 pub use population::resolver_weights;
+
+#[cfg(test)]
+mod tests;

@@ -177,3 +177,145 @@ impl Standing {
         self.boot_chance.at(launch).uniform() <= self.boot_failure_share()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::example::{MONDAY, mean_and_bound, setup};
+    use crate::setup::ScheduledFault;
+
+    fn with_hazards(seed: u64) -> Setup {
+        let mut setup = setup(3);
+        setup.seed = seed;
+        setup.end = setup.start + Duration::from_hours(24 * 30);
+        setup.hazards = Hazards {
+            host_mtbf: Some(Duration::from_hours(100)),
+            host_repair: Duration::from_hours(20),
+            boot_failure: 0.1,
+            link_mtbf: Some(Duration::from_hours(200)),
+            link_repair: Duration::from_hours(1),
+            link_left: 0.3,
+            region_mtbf: Some(Duration::from_hours(300)),
+            region_repair: Duration::from_hours(2),
+            telemetry_mtbf: Some(Duration::from_hours(50)),
+            telemetry_gap: Duration::from_mins(10),
+        };
+        setup
+    }
+
+    /// Renewals of up for Exp(1/a), down for Exp(1/b): in time t, ab/(a+b)·t + a²/(a+b)²·(1 − e^(−(a+b)t)) failures
+    /// are expected. Over 200 seeds, within four standard errors.
+    #[test]
+    fn entities_fail_as_often_as_set() {
+        let kinds: [(fn(&Fault) -> bool, f64, f64, f64); 4] = [
+            (|fault| matches!(fault, Fault::HostCrash(_)), 6.0, 100.0, 20.0),
+            (|fault| matches!(fault, Fault::LinkDegraded(..)), 3.0, 200.0, 1.0),
+            (|fault| matches!(fault, Fault::RegionLost(_)), 3.0, 300.0, 2.0),
+            (|fault| matches!(fault, Fault::TelemetryGap(_)), 3.0, 50.0, 1.0 / 6.0),
+        ];
+        let runs: Vec<Vec<FaultChange>> = (0..200).map(|seed| schedule(&with_hazards(seed))).collect();
+        for (is, entities, up, down) in kinds {
+            let count = |run: &Vec<FaultChange>| run.iter().filter(|c| c.begins && is(&c.fault)).count() as f64;
+            let (mean, bound) = mean_and_bound(&runs.iter().map(count).collect::<Vec<f64>>());
+            let (a, b, t) = (1.0 / up, 1.0 / down, 720.0);
+            let one = a * b / (a + b) * t + (a / (a + b)).powi(2) * -f64::exp_m1(-(a + b) * t);
+            assert!((mean - entities * one).abs() < bound, "{mean} {} ± {bound}", entities * one);
+        }
+    }
+
+    #[test]
+    fn repairs_take_as_long_as_set() {
+        let mut lengths = Vec::new();
+        for seed in 0..100 {
+            let changes = schedule(&with_hazards(seed));
+            for (i, change) in changes.iter().enumerate().filter(|(_, change)| change.begins) {
+                if matches!(change.fault, Fault::TelemetryGap(_)) {
+                    let end = changes[i..].iter().find(|other| !other.begins && other.fault == change.fault).unwrap();
+                    lengths.push(end.at.since(change.at).as_secs_f64() / 600.0);
+                }
+            }
+        }
+        let (mean, bound) = mean_and_bound(&lengths);
+        assert!((mean - 1.0).abs() < bound, "{mean} ± {bound}");
+    }
+
+    #[test]
+    fn changes_are_in_order_and_every_fault_begins_before_it_ends() {
+        let mut setup = with_hazards(4);
+        let crash = |hours, lasts| ScheduledFault {
+            at: MONDAY + Duration::from_hours(hours),
+            lasts,
+            fault: Fault::HostCrash(HostId(1)),
+        };
+        setup.faults =
+            vec![crash(5, Duration::ZERO), crash(4, Duration::from_hours(2)), crash(5, Duration::from_hours(9))];
+        setup.faults.push(crash(24 * 40, Duration::ZERO));
+        let changes = schedule(&setup);
+        assert!(changes.is_sorted_by_key(|change| change.at));
+        assert!(changes.iter().all(|change| !change.begins || change.at < setup.end));
+        let mut standing = Standing::new(&setup.topology, &setup.hazards, setup.seed);
+        for change in &changes {
+            standing.apply(change);
+        }
+        let topology = &setup.topology;
+        assert!((0..topology.hosts.len()).map(HostId::at).all(|host| !standing.host_down(host)));
+        assert!((0..topology.links.len()).map(LinkId::at).all(|link| standing.link_left(link) == 1.0));
+    }
+
+    #[test]
+    fn what_happens_to_one_entity_does_not_depend_on_the_others() {
+        let few = schedule(&with_hazards(9));
+        let mut more = with_hazards(9);
+        let mut topology = (*more.topology).clone();
+        topology.hosts.push(topology.hosts[0].clone());
+        more.topology = topology.into();
+        let more = schedule(&more);
+        assert!(more.len() > few.len());
+        let old: Vec<_> = more.into_iter().filter(|c| !matches!(c.fault, Fault::HostCrash(HostId(6)))).collect();
+        assert_eq!(old, few);
+    }
+
+    #[test]
+    fn an_entity_is_well_when_the_last_of_its_faults_has_ended() {
+        let setup = setup(2);
+        let mut standing = Standing::new(&setup.topology, &setup.hazards, 1);
+        let (host, link, region) = (HostId(2), LinkId(1), RegionId(1));
+        let mut apply = |fault, begins| {
+            standing.apply(&FaultChange { at: MONDAY, fault, begins });
+            (standing.host_down(host), standing.link_left(link), standing.region_lost(region), standing.silent(region))
+        };
+        // Host 2 is in region 1, whose access link is link 1.
+        assert_eq!(apply(Fault::HostCrash(host), true), (true, 1.0, false, false));
+        assert_eq!(apply(Fault::RegionLost(region), true), (true, 0.0, true, false));
+        assert_eq!(apply(Fault::HostCrash(host), false), (true, 0.0, true, false));
+        assert_eq!(apply(Fault::LinkDegraded(link, 0.5), true), (true, 0.0, true, false));
+        assert_eq!(apply(Fault::RegionLost(region), false), (false, 0.5, false, false));
+        assert_eq!(apply(Fault::LinkDegraded(link, 0.2), true), (false, 0.2, false, false));
+        assert_eq!(apply(Fault::LinkDegraded(link, 0.5), false), (false, 0.2, false, false));
+        assert_eq!(apply(Fault::LinkDegraded(link, 0.2), false), (false, 1.0, false, false));
+        assert_eq!(apply(Fault::TelemetryGap(region), true), (false, 1.0, false, true));
+        assert_eq!(apply(Fault::TelemetryGap(region), true), (false, 1.0, false, true));
+        assert_eq!(apply(Fault::TelemetryGap(region), false), (false, 1.0, false, true));
+        assert_eq!(apply(Fault::TelemetryGap(region), false), (false, 1.0, false, false));
+    }
+
+    #[test]
+    fn boots_fail_by_their_share_and_the_same_ones_at_a_larger_share() {
+        let setup = with_hazards(2);
+        let mut standing = Standing::new(&setup.topology, &setup.hazards, setup.seed);
+        let failed = |standing: &Standing| -> Vec<u64> { (0..20_000).filter(|n| standing.boot_fails(*n)).collect() };
+        let usual = failed(&standing);
+        let change = |begins| FaultChange { at: MONDAY, fault: Fault::BootFailures(0.5), begins };
+        standing.apply(&change(true));
+        let worse = failed(&standing);
+        for (failed, share) in [(&usual, 0.1), (&worse, 1.0 - 0.9 * 0.5)] {
+            let error = 4.0 * f64::sqrt(share * (1.0 - share) / 20_000.0);
+            assert!((failed.len() as f64 / 20_000.0 - share).abs() < error, "{}", failed.len());
+        }
+        assert!(usual.iter().all(|n| worse.contains(n)));
+        standing.apply(&change(false));
+        assert_eq!(failed(&standing), usual);
+        let none = Standing::new(&setup.topology, &Hazards::default(), 1);
+        assert!((0..1000).all(|n| !none.boot_fails(n)));
+    }
+}

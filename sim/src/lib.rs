@@ -6,6 +6,8 @@
 pub mod agenda;
 pub mod content;
 pub mod dns;
+#[cfg(test)]
+mod example;
 pub mod faults;
 mod fleet;
 mod fluid;

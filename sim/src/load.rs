@@ -18,6 +18,8 @@ mod noise;
 mod rate;
 mod segment;
 mod shape;
+#[cfg(test)]
+mod tests;
 
 pub use arrivals::{Arrival, Arrivals, Via};
 pub use demand::{DemandPath, demand_path, fill};

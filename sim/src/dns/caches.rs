@@ -212,6 +212,17 @@ impl Resolvers {
         self.expectation(region, class).follow(lambda)
     }
 
+    /// How many answers are held, alive or not.
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> usize {
+        let kept = |known: &Known| match known {
+            Known::Nothing => 0,
+            Known::OneName(entries) => entries.len(),
+            Known::Names { entries, .. } => entries.len(),
+        };
+        self.known.iter().map(kept).sum()
+    }
+
     fn expectation(&self, region: RegionId, class: ClassId) -> &Expectation {
         let cell = self.cell(region, class);
         let fixed = &*self.fixed;
