@@ -9,6 +9,8 @@ use super::queue::Entry;
 
 /// How far from the head of the run an entry may be inserted: further in, moving the entries costs more than the heap.
 const REACH: usize = 16;
+/// A heap of more entries than this is a crowd.
+const CROWD: usize = 128;
 
 /// The earliest entries.
 #[derive(Clone)]
@@ -35,11 +37,20 @@ impl<P: Copy> Near<P> {
     }
 
     #[inline]
-    pub(super) fn push(&mut self, entry: Entry<P>) {
-        let key = entry.key();
+    pub(super) fn is_empty(&self) -> bool {
+        self.head == self.run.len() && self.heap.is_empty()
+    }
+
+    /// Adds an entry; true when so many are out of place that they should be spread.
+    #[inline]
+    #[must_use]
+    pub(super) fn push(&mut self, entry: Entry<P>) -> bool {
         match self.run.last() {
-            Some(last) if key < last.key() && self.head < self.run.len() => self.insert(entry),
-            _ => self.push_last(entry),
+            Some(last) if entry.key() < last.key() && self.head < self.run.len() => self.insert(entry),
+            _ => {
+                self.push_last(entry);
+                false
+            }
         }
     }
 
@@ -52,17 +63,21 @@ impl<P: Copy> Near<P> {
         }
     }
 
+    /// Takes the first entry out, if it is not later than `limit`.
     #[inline]
-    pub(super) fn pop(&mut self) -> Option<Entry<P>> {
-        match (self.run.get(self.head), self.heap.first()) {
-            (Some(run), Some(heap)) if heap.key() < run.key() => Some(self.pop_heap()),
-            (Some(&run), _) => {
-                self.head += 1;
-                Some(run)
-            }
-            (None, Some(_)) => Some(self.pop_heap()),
-            (None, None) => None,
+    pub(super) fn pop(&mut self, limit: u64) -> Option<Entry<P>> {
+        let run = self.run.get(self.head);
+        if let Some(heap) = self.heap.first()
+            && run.is_none_or(|run| heap.key() < run.key())
+        {
+            return if heap.time <= limit { Some(self.pop_heap()) } else { None };
         }
+        let entry = *run?;
+        if entry.time > limit {
+            return None;
+        }
+        self.head += 1;
+        Some(entry)
     }
 
     /// Adds entries in any order; [`Near::sort`] must follow.
@@ -113,11 +128,12 @@ impl<P: Copy> Near<P> {
         self.run.push(entry);
     }
 
-    fn insert(&mut self, entry: Entry<P>) {
+    fn insert(&mut self, entry: Entry<P>) -> bool {
         let key = entry.key();
         let end = self.run.len().min(self.head + REACH);
         let Some(ahead) = self.run[self.head..end].iter().position(|other| key < other.key()) else {
-            return self.push_heap(entry);
+            self.push_heap(entry);
+            return self.heap.len() > CROWD;
         };
         if self.head > 0 {
             self.run.copy_within(self.head..self.head + ahead, self.head - 1);
@@ -126,6 +142,7 @@ impl<P: Copy> Near<P> {
         } else {
             self.run.insert(ahead, entry);
         }
+        false
     }
 
     fn push_heap(&mut self, entry: Entry<P>) {

@@ -14,8 +14,6 @@ const CHUNK: usize = 8;
 const OPEN: usize = 96;
 /// With at most this many entries in all buckets together, all are opened.
 const FEW: usize = 32;
-/// When more than this many entries are near, they are spread over buckets again.
-const CROWD: usize = 256;
 /// No chunk.
 const NONE: u32 = u32::MAX;
 
@@ -97,18 +95,15 @@ impl<P: Copy> Queue<P> {
     pub(super) fn push(&mut self, entry: Entry<P>) {
         if entry.time > self.near_end {
             self.push_far(entry);
-        } else {
-            self.near.push(entry);
-            if self.near.len() > CROWD {
-                self.spread();
-            }
+        } else if self.near.push(entry) {
+            self.spread();
         }
     }
 
     /// The first entry. Work is left undone when it is later than `limit`: then it may be missing.
     #[inline]
     pub(super) fn first(&mut self, limit: u64) -> Option<&Entry<P>> {
-        while self.near.first().is_none() {
+        while self.near.is_empty() {
             if !self.open(limit) {
                 return None;
             }
@@ -119,18 +114,21 @@ impl<P: Copy> Queue<P> {
     /// Takes the first entry out, if it is not later than `limit`.
     #[inline]
     pub(super) fn pop(&mut self, limit: u64) -> Option<Entry<P>> {
-        if self.first(limit)?.time > limit {
-            return None;
+        loop {
+            if let Some(entry) = self.near.pop(limit) {
+                self.floor = entry.time;
+                return Some(entry);
+            }
+            if !self.near.is_empty() || !self.open(limit) {
+                return None;
+            }
         }
-        let entry = self.near.pop()?;
-        self.floor = entry.time;
-        Some(entry)
     }
 
     /// Takes the first entry out although its time has not come: earlier ones may follow.
     pub(super) fn discard_first(&mut self) {
         if self.first(u64::MAX).is_some() {
-            self.near.pop();
+            self.near.pop(u64::MAX);
         }
     }
 
