@@ -16,8 +16,8 @@ impl Draws {
     }
 }
 
-/// Rounded to the nearest nanosecond.
+/// Rounded to the nearest nanosecond. By way of `i64`, for which processors have an instruction.
 #[inline]
 pub fn nanos(seconds: f64) -> u64 {
-    (seconds * 1e9 + 0.5) as u64
+    (seconds * 1e9 + 0.5) as i64 as u64
 }

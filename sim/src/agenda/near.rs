@@ -24,7 +24,7 @@ pub(super) struct Near<P> {
 
 impl<P: Copy> Near<P> {
     pub(super) fn new() -> Self {
-        Near { run: Vec::new(), head: 0, heap: Vec::new() }
+        Near { run: Vec::with_capacity(256), head: 0, heap: Vec::new() }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -32,8 +32,8 @@ impl<P: Copy> Near<P> {
     }
 
     #[cfg(test)]
-    pub(super) fn capacity(&self) -> usize {
-        self.run.capacity() + self.heap.capacity()
+    pub(super) fn capacity_bytes(&self) -> usize {
+        (self.run.capacity() + self.heap.capacity()) * size_of::<Entry<P>>()
     }
 
     #[inline]
@@ -42,15 +42,29 @@ impl<P: Copy> Near<P> {
     }
 
     /// Adds an entry; true when so many are out of place that they should be spread.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub(super) fn push(&mut self, entry: Entry<P>) -> bool {
-        match self.run.last() {
-            Some(last) if entry.key() < last.key() && self.head < self.run.len() => self.insert(entry),
-            _ => {
-                self.push_last(entry);
-                false
+        let (key, len) = (entry.key(), self.run.len());
+        if len == self.run.capacity() && self.head > len / 2 {
+            self.close_up();
+        }
+        if self.run.len() - self.head <= REACH {
+            self.run.push(entry);
+            let mut hole = self.run.len() - 1;
+            let run = &mut self.run[self.head..];
+            hole -= self.head;
+            while hole > 0 && key < run[hole - 1].key() {
+                run[hole] = run[hole - 1];
+                hole -= 1;
             }
+            run[hole] = entry;
+            false
+        } else if self.run[self.run.len() - 1].key() < key {
+            self.run.push(entry);
+            false
+        } else {
+            self.insert(entry)
         }
     }
 
@@ -63,21 +77,22 @@ impl<P: Copy> Near<P> {
         }
     }
 
-    /// Takes the first entry out, if it is not later than `limit`.
-    #[inline]
-    pub(super) fn pop(&mut self, limit: u64) -> Option<Entry<P>> {
+    /// Takes the first entry out, if it is not later than `limit`: its time and payload.
+    // By parts and inlined: an entry returned through memory would be read back by wider loads than it was stored by.
+    #[inline(always)]
+    pub(super) fn pop(&mut self, limit: u64) -> Option<(u64, P)> {
         let run = self.run.get(self.head);
         if let Some(heap) = self.heap.first()
             && run.is_none_or(|run| heap.key() < run.key())
         {
             return if heap.time <= limit { Some(self.pop_heap()) } else { None };
         }
-        let entry = *run?;
-        if entry.time > limit {
+        let run = run?;
+        if run.time > limit {
             return None;
         }
         self.head += 1;
-        Some(entry)
+        Some((run.time, run.payload))
     }
 
     /// Adds entries in any order; [`Near::sort`] must follow.
@@ -93,7 +108,7 @@ impl<P: Copy> Near<P> {
     }
 
     /// Forgets all entries.
-    pub(super) fn reset(&mut self) {
+    pub(super) fn clear(&mut self) {
         self.run.clear();
         self.heap.clear();
         self.head = 0;
@@ -120,12 +135,11 @@ impl<P: Copy> Near<P> {
         self.heap = heap;
     }
 
-    fn push_last(&mut self, entry: Entry<P>) {
-        if self.run.len() == self.run.capacity() && self.head > self.run.len() / 2 {
-            self.run.drain(..self.head);
-            self.head = 0;
-        }
-        self.run.push(entry);
+    #[cold]
+    #[inline(never)]
+    fn close_up(&mut self) {
+        self.run.drain(..self.head);
+        self.head = 0;
     }
 
     fn insert(&mut self, entry: Entry<P>) -> bool {
@@ -160,8 +174,9 @@ impl<P: Copy> Near<P> {
         heap[hole] = entry;
     }
 
-    fn pop_heap(&mut self) -> Entry<P> {
-        let first = self.heap[0];
+    #[inline(never)]
+    fn pop_heap(&mut self) -> (u64, P) {
+        let first = (self.heap[0].time, self.heap[0].payload);
         let entry = self.heap.pop().expect("a heap with a first entry has a last");
         let heap = &mut self.heap[..];
         if heap.is_empty() {
