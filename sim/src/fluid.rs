@@ -10,16 +10,17 @@
 //! sessions that arrive together because they share a resolver's cached answer, and machines that cached answers still
 //! point to while they drain.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use forebay_world::{ClassId, Duration, QueryCount, RegionId, Steering, Timestamp, VmState, Work};
+use forebay_world::{
+    ClassId, Duration, LatencySeen, QueryCount, RegionId, Steering, Timestamp, Topology, VmState, Work,
+};
 
 use crate::Setup;
 use crate::content::CacheCurve;
 use crate::dns::Resolvers;
-use crate::fleet::{Ordinal, Vm, serving_cell};
-use crate::load::{RateCurve, Sweep, fill};
+use crate::fleet::{Ordinal, serving_cell};
+use crate::load::{Filling, RateCurve, Sweep};
 use crate::network::GroupIx;
 use crate::queueing;
 use crate::session::{START_ROUND_TRIPS, caches};
@@ -43,6 +44,72 @@ pub(crate) struct FluidLoad {
     query_rest: Vec<QueryRest>,
     /// By serving cell, remade every step.
     serving: Vec<Serving>,
+    classes: Arc<[ClassFlow]>,
+}
+
+/// What the steps need to know of a class, worked out once.
+#[derive(Clone, Debug)]
+struct ClassFlow {
+    /// Sessions that a machine has places for.
+    places: f64,
+    /// Mean length of an undisturbed session [s].
+    length: f64,
+    /// Rate that a session wants [bit/s].
+    cap: f64,
+    /// Mean response time of a machine's processors by their use, for interactive work.
+    response: Option<Response>,
+}
+
+/// Mean response time of M/M/c processor sharing, tabulated over the use of the cores.
+#[derive(Clone, Debug)]
+struct Response {
+    /// Use of the cores by one session [core].
+    load_per_session: f64,
+    cores: f64,
+    service: f64,
+    /// The chance that all cores are busy, at uses 0, 1/256, …, 1 (Erlang C: smooth, unlike the response time).
+    busy: Vec<f64>,
+}
+
+impl Response {
+    const STEPS: usize = 256;
+
+    /// Mean response time with that many sessions [s]; infinite when they want more than there is.
+    fn mean(&self, sessions: f64) -> f64 {
+        let used = sessions * self.load_per_session / self.cores;
+        if used >= 1.0 {
+            return f64::INFINITY;
+        }
+        let place = used * Self::STEPS as f64;
+        let (low, part) = (place as usize, place.fract());
+        let busy = self.busy[low] + (self.busy[low + 1] - self.busy[low]) * part;
+        self.service * (1.0 + busy / (self.cores * (1.0 - used)))
+    }
+}
+
+impl ClassFlow {
+    fn new(topology: &Topology, class_id: ClassId) -> Self {
+        let class = topology.class(class_id);
+        let response = match class.work {
+            Work::Interactive { requests_per_second, service, .. } => {
+                let cores = topology.flavour_of(class_id).cpu.cores().round().max(1.0);
+                let service = service.as_secs_f64();
+                let busy = |step: usize| match step {
+                    Response::STEPS => 1.0,
+                    _ => queueing::erlang_c(cores as u32, cores * step as f64 / Response::STEPS as f64),
+                };
+                let busy = (0..=Response::STEPS).map(busy).collect();
+                Some(Response { load_per_session: requests_per_second * service, cores, service, busy })
+            }
+            Work::Streaming { .. } | Work::Download { .. } => None,
+        };
+        ClassFlow {
+            places: topology.sessions_per_vm(class_id),
+            length: class.work.mean_seconds(),
+            cap: class.work.bandwidth_per_session().as_f64(),
+            response,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -89,6 +156,8 @@ struct Serving {
     carried_seconds: f64,
     /// Share of requests later than the objective allows, weighted by session time.
     late_seconds: f64,
+    /// Mean response time of requests [s], weighted by session time.
+    response_seconds: f64,
 }
 
 impl FluidLoad {
@@ -109,6 +178,9 @@ impl FluidLoad {
             steered: setup.start,
             query_rest: vec![QueryRest::default(); cells],
             serving: vec![Serving::default(); cells],
+            classes: (0..setup.topology.classes.len())
+                .map(|class| ClassFlow::new(&setup.topology, ClassId::at(class)))
+                .collect(),
         }
     }
 
@@ -134,9 +206,10 @@ impl FluidLoad {
             }
         }
         self.look_at_machines(&setup, ground);
-        self.begin_sessions(&setup, ground, now, seconds);
-        self.move_machines(&setup, ground, seconds);
-        self.move_currents(&setup, ground, now, seconds);
+        let fillings: Vec<Filling> = self.classes.iter().map(|class| Filling::new(class.length, seconds)).collect();
+        self.begin_sessions(&setup, ground, now, seconds, &fillings);
+        self.move_machines(&setup, ground, seconds, &fillings);
+        self.move_currents(&setup, ground, now, seconds, &fillings);
         self.at = now;
     }
 
@@ -183,7 +256,14 @@ impl FluidLoad {
     }
 
     /// Sessions begin at the load's rate and are steered, as far as there is room.
-    fn begin_sessions(&mut self, setup: &Setup, ground: &mut Ground, now: Timestamp, seconds: f64) {
+    fn begin_sessions(
+        &mut self,
+        setup: &Setup,
+        ground: &mut Ground,
+        now: Timestamp,
+        seconds: f64,
+        fillings: &[Filling],
+    ) {
         let topology = &setup.topology;
         for cell in 0..topology.cells() {
             let (home, class) = topology.cell_at(cell);
@@ -216,11 +296,10 @@ impl FluidLoad {
         }
         for (cell, serving) in self.serving.iter_mut().enumerate() {
             let (_, class) = topology.cell_at(cell);
-            let length = topology.class(class).work.mean_seconds();
-            let stay = (-seconds / length).exp();
-            let limit = serving.ready * setup.overload_limit * topology.sessions_per_vm(class);
-            let room = (limit - serving.on_ready * stay).max(0.0);
-            let would_stand = serving.wanted / seconds * length * (1.0 - stay);
+            let limit = serving.ready * setup.overload_limit * self.classes[class.index()].places;
+            let (stay, _) = fillings[class.index()].of(serving.on_ready, 0.0);
+            let room = (limit - stay).max(0.0);
+            let (would_stand, _) = fillings[class.index()].of(0.0, serving.wanted / seconds);
             serving.accepted = if would_stand > room { room / would_stand } else { 1.0 };
         }
     }
@@ -245,8 +324,9 @@ impl FluidLoad {
     }
 
     /// Sessions begin and end on every machine.
-    fn move_machines(&mut self, setup: &Setup, ground: &mut Ground, seconds: f64) {
+    fn move_machines(&mut self, setup: &Setup, ground: &mut Ground, seconds: f64, fillings: &[Filling]) {
         let topology = &setup.topology;
+        let origin = setup.content.origin_delay.as_secs_f64();
         let Ground { fleet, serving_seconds, .. } = ground;
         for vm in fleet.vms_mut() {
             if !matches!(vm.state, VmState::Ready | VmState::Draining) {
@@ -255,35 +335,40 @@ impl FluidLoad {
             let cell = serving_cell(topology, vm);
             let serving = &mut self.serving[cell];
             let class = topology.class(vm.planned.class);
-            let places = topology.sessions_per_vm(vm.planned.class);
+            let ClassFlow { places, length, ref response, .. } = self.classes[vm.planned.class.index()];
             let begun = if vm.state == VmState::Ready {
                 let mean = serving.on_ready / serving.ready;
                 serving.wanted * serving.accepted / serving.ready * leaning(vm.sessions, mean)
             } else {
                 0.0
             };
-            // A download on a machine with too many of them takes longer.
-            let mut length = class.work.mean_seconds();
-            if matches!(class.work, Work::Download { .. }) && vm.sessions > places {
-                length *= vm.sessions / places;
-            }
-            let (after, session_seconds) = fill(vm.sessions, begun / seconds, length, seconds);
+            let crowded = matches!(class.work, Work::Download { .. }) && vm.sessions > places;
+            let filling = if crowded {
+                // A download on a machine with too many of them takes longer.
+                Filling::new(length * vm.sessions / places, seconds)
+            } else {
+                fillings[vm.planned.class.index()]
+            };
+            let (after, session_seconds) = filling.of(vm.sessions, begun / seconds);
             let mean = session_seconds / seconds;
             vm.sessions = after;
             vm.session_seconds += session_seconds;
-            vm.answered += match class.work {
-                Work::Interactive { requests_per_second, .. } => session_seconds * requests_per_second,
-                Work::Streaming { .. } | Work::Download { .. } => begun,
-            };
             serving.seconds += session_seconds;
             serving_seconds[cell] += session_seconds;
-            match class.work {
-                Work::Interactive { .. } => {
+            match (&class.work, response) {
+                (Work::Interactive { requests_per_second, .. }, Some(response)) => {
+                    vm.answered += session_seconds * requests_per_second;
                     serving.carried_seconds += session_seconds;
                     let hit = self.caches[vm.planned.class.index()].hit_ratio(vm.answered);
-                    serving.late_seconds += session_seconds * late_share(setup, vm, mean, hit);
+                    let access = &topology.links[topology.region(vm.planned.region).access.index()];
+                    let allowed = class.slo.latency.as_secs_f64() - 2.0 * access.delay.as_secs_f64();
+                    let response = response.mean(mean);
+                    let late = hit * exceeds(response, allowed) + (1.0 - hit) * exceeds(response, allowed - origin);
+                    serving.late_seconds += session_seconds * late;
+                    serving.response_seconds += session_seconds * response.min(LONGEST_RESPONSE);
                 }
-                Work::Streaming { .. } | Work::Download { .. } => {
+                _ => {
+                    vm.answered += begun;
                     serving.short_seconds += session_seconds * poisson_reaches(mean, places / class.slo.rate_floor);
                     serving.carried_seconds += session_seconds * (places / mean).min(1.0);
                 }
@@ -292,14 +377,20 @@ impl FluidLoad {
     }
 
     /// What was done goes to the client cells; what flows goes to the network.
-    fn move_currents(&mut self, setup: &Setup, ground: &mut Ground, now: Timestamp, seconds: f64) {
+    fn move_currents(
+        &mut self,
+        setup: &Setup,
+        ground: &mut Ground,
+        now: Timestamp,
+        seconds: f64,
+        fillings: &[Filling],
+    ) {
         let topology = &setup.topology;
         let mut standing = vec![0.0; topology.cells()];
         for current in &mut self.currents {
             let (_, class) = topology.cell_at(current.client_cell);
             let accepted = self.serving[current.serving_cell].accepted;
-            let length = topology.class(class).work.mean_seconds();
-            let (after, _) = fill(current.sessions, current.begun * accepted / seconds, length, seconds);
+            let (after, _) = fillings[class.index()].of(current.sessions, current.begun * accepted / seconds);
             current.sessions = after;
             standing[current.serving_cell] += after;
         }
@@ -318,7 +409,7 @@ impl FluidLoad {
             let per_second = |value: f64| if serving.seconds > 0.0 { value / serving.seconds } else { 0.0 };
             let carried = if serving.seconds > 0.0 { serving.carried_seconds / serving.seconds } else { 1.0 };
             let (mut rate_share, mut short_share) = (1.0, 0.0);
-            let cap = class.work.bandwidth_per_session().as_f64();
+            let cap = self.classes[class_id.index()].cap;
             if let Some(group) = current.group {
                 let usage = ground.network.take_usage(now, group);
                 if usage.flow_seconds > 0.0 {
@@ -401,46 +492,65 @@ impl FluidLoad {
         }
     }
 
-    /// Puts the latencies of the window into the score's sketches, each quantile point with its weight.
-    pub(crate) fn note_latency(&self, ground: &mut Ground) {
+    /// The latencies of the last step, which stand for the window: quantiles by client cell for an observer, and
+    /// weighted points for the score.
+    pub(crate) fn latencies(&self, ground: &mut Ground, now: Timestamp, window: Duration) -> Vec<Option<LatencySeen>> {
         let setup = Arc::clone(&ground.setup);
         let origin = setup.content.origin_delay.as_secs_f64();
-        let mut worst: BTreeMap<usize, (f64, f64)> = BTreeMap::new();
-        for vm in ground.fleet.vms() {
-            if let Work::Interactive { service, .. } = setup.topology.class(vm.planned.class).work
-                && vm.sessions > 0.0
-            {
-                let entry = worst.entry(serving_cell(&setup.topology, vm)).or_default();
-                entry.0 += vm.sessions * mean_response(&setup, vm, vm.sessions).min(60.0).max(service.as_secs_f64());
-                entry.1 += vm.sessions;
-            }
-        }
-        for current in &self.currents {
-            let (_, class_id) = setup.topology.cell_at(current.client_cell);
-            let hit = self.caches[class_id.index()].steady();
-            let sketch = &mut ground.scorer.latency[current.client_cell];
-            match setup.topology.class(class_id).work {
-                Work::Streaming { .. } if current.begun > 0.0 => {
-                    let start_up = START_ROUND_TRIPS * 2.0 * current.delay;
-                    sketch.insert_many(start_up, (current.begun * hit).round() as u64);
-                    sketch.insert_many(start_up + origin, (current.begun * (1.0 - hit)).round() as u64);
-                }
-                Work::Interactive { requests_per_second, .. } if current.sessions > 0.0 => {
-                    let Some((sum, weight)) = worst.get(&current.serving_cell) else { continue };
-                    let mean = sum / weight;
-                    let requests = current.sessions * requests_per_second;
-                    // An exponential in sixteen parts of equal weight, each at its middle quantile.
-                    for part in 0..16 {
-                        let response = -mean * (1.0 - (f64::from(part) + 0.5) / 16.0).ln() + 2.0 * current.delay;
-                        sketch.insert_many(response, (requests * hit / 16.0).round() as u64);
-                        sketch.insert_many(response + origin, (requests * (1.0 - hit) / 16.0).round() as u64);
+        let window_seconds = window.as_secs_f64();
+        let mut points: Vec<(f64, f64)> = Vec::new();
+        let cells = 0..self.by_client.len();
+        cells
+            .map(|cell| {
+                points.clear();
+                let (_, class_id) = setup.topology.cell_at(cell);
+                let hit = self.caches[class_id.index()].steady();
+                for current in self.by_client[cell].iter().map(|&at| &self.currents[at]) {
+                    let serving = &self.serving[current.serving_cell];
+                    match setup.topology.class(class_id).work {
+                        Work::Streaming { .. } if current.sessions > 0.0 => {
+                            let start_up = START_ROUND_TRIPS * 2.0 * current.delay;
+                            let starts = current.sessions / self.classes[class_id.index()].length * window_seconds;
+                            points.extend([(start_up, starts * hit), (start_up + origin, starts * (1.0 - hit))]);
+                        }
+                        Work::Interactive { requests_per_second, .. } if serving.seconds > 0.0 => {
+                            let mean = serving.response_seconds / serving.seconds;
+                            let requests = current.sessions * requests_per_second * window_seconds;
+                            // An exponential in parts of equal weight, each at its middle quantile.
+                            for part in 0..RESPONSE_PARTS {
+                                let below = (f64::from(part) + 0.5) / f64::from(RESPONSE_PARTS);
+                                let response = 2.0 * current.delay - mean * (1.0 - below).ln();
+                                let weight = requests / f64::from(RESPONSE_PARTS);
+                                points.extend([(response, weight * hit), (response + origin, weight * (1.0 - hit))]);
+                            }
+                        }
+                        _ => {}
                     }
                 }
-                _ => {}
-            }
-        }
+                points.retain(|(_, weight)| *weight > 0.0);
+                points.sort_by(|a, b| a.0.total_cmp(&b.0));
+                for (seconds, weight) in &points {
+                    ground.scorer.count_latency(now, *seconds, weight.round() as u64);
+                }
+                let all: f64 = points.iter().map(|(_, weight)| weight).sum();
+                let quantile = |share: f64| {
+                    let mut below = 0.0;
+                    let point = points.iter().find(|(_, weight)| {
+                        below += weight;
+                        below >= share * all
+                    });
+                    Duration::from_secs_f64_saturating(point.or(points.last()).map_or(0.0, |(seconds, _)| *seconds))
+                };
+                (all > 0.0).then(|| LatencySeen { p50: quantile(0.5), p95: quantile(0.95), p99: quantile(0.99) })
+            })
+            .collect()
     }
 }
+
+/// A response time beyond this is as bad as this [s].
+const LONGEST_RESPONSE: f64 = 60.0;
+/// Points that stand for the distribution of a response time.
+const RESPONSE_PARTS: u32 = 16;
 
 /// How much more a machine with `sessions` is chosen than one with the mean, when the less loaded of two is taken: up
 /// to twice for one that is empty, none for one that is far ahead. Machines within chance of the mean are alike.
@@ -453,36 +563,16 @@ fn leaning(sessions: f64, mean: f64) -> f64 {
 
 /// P(N ≥ k) for N Poisson with `mean`, by the normal approximation with continuity correction.
 fn poisson_reaches(mean: f64, k: f64) -> f64 {
-    if mean <= 0.0 {
+    // Five standard deviations away it is as good as never.
+    if mean <= 0.0 || mean - k + 0.5 < -5.0 * mean.sqrt() {
         return 0.0;
     }
     normal_share_below((mean - k + 0.5) / mean.sqrt())
 }
 
-/// Mean response time of a machine's processors with that many sessions [s]: M/M/c with the machine's cores.
-fn mean_response(setup: &Setup, vm: &Vm, sessions: f64) -> f64 {
-    let Work::Interactive { requests_per_second, service, .. } = setup.topology.class(vm.planned.class).work else {
-        return 0.0;
-    };
-    let cores = setup.topology.flavours[vm.planned.flavour.index()].cpu.cores().max(1.0).round() as u32;
-    let (rate, service) = (sessions * requests_per_second, service.as_secs_f64());
-    let load = rate * service;
-    if load >= f64::from(cores) {
-        return f64::INFINITY;
-    }
-    service + queueing::erlang_c(cores, load) * service / (f64::from(cores) - load)
-}
-
-/// Share of an interactive machine's requests that are later than the objective allows.
-fn late_share(setup: &Setup, vm: &Vm, sessions: f64, hit: f64) -> f64 {
-    let class = setup.topology.class(vm.planned.class);
-    let mean = mean_response(setup, vm, sessions);
-    let access = &setup.topology.links[setup.topology.region(vm.planned.region).access.index()];
-    let late = |origin: f64| {
-        let left = class.slo.latency.as_secs_f64() - 2.0 * access.delay.as_secs_f64() - origin;
-        if mean.is_infinite() || left <= 0.0 { 1.0 } else { (-left / mean).exp() }
-    };
-    hit * late(0.0) + (1.0 - hit) * late(setup.content.origin_delay.as_secs_f64())
+/// P(T > `allowed`) for a response time T taken as exponential with that mean.
+fn exceeds(mean: f64, allowed: f64) -> f64 {
+    if mean.is_infinite() || allowed <= 0.0 { 1.0 } else { (-allowed / mean).exp() }
 }
 
 /// Φ(z), by the rational approximation 26.2.17 of M. Abramowitz, I. Stegun, "Handbook of Mathematical Functions", 1964:

@@ -22,5 +22,5 @@ mod shape;
 mod tests;
 
 pub use arrivals::{Arrival, Arrivals, Via};
-pub use demand::{DemandPath, demand_path, fill};
+pub use demand::{DemandPath, Filling, demand_path, fill};
 pub use rate::{RateCurve, Sweep};

@@ -1,6 +1,6 @@
 //! What a run is judged by: work done for clients, minute by minute, against the objective of its class.
 
-use forebay_world::{Duration, Occurrence, Timestamp, Topology, What, Work};
+use forebay_world::{Duration, LatencySeen, Occurrence, Timestamp, Topology, What, Work};
 use serde::{Deserialize, Serialize};
 
 use crate::fleet::Bill;
@@ -202,14 +202,31 @@ impl Scorer {
     /// Closes the observer's window at `at`: what was done in it, by client cell.
     pub(crate) fn close_window(&mut self, at: Timestamp) -> Vec<Done> {
         self.flush(at);
-        let counts = self.counts(at);
-        for sketch in &mut self.latency {
-            if counts {
+        if self.counts(at) {
+            for sketch in self.latency.iter().filter(|sketch| sketch.count() > 0) {
                 self.latency_total.merge(sketch);
             }
         }
         let cells = self.window.len();
         std::mem::replace(&mut self.window, vec![Done::default(); cells])
+    }
+
+    /// Quantiles of the latencies of the window that has been closed, by cell; a new window begins.
+    pub(crate) fn latencies(&mut self) -> Vec<Option<LatencySeen>> {
+        let seen = |sketch: &mut QuantileSketch| {
+            let quantile = |share| sketch.quantile(share).map(Duration::from_secs_f64_saturating);
+            let seen = quantile(0.5).zip(quantile(0.95)).zip(quantile(0.99));
+            sketch.clear();
+            seen.map(|((p50, p95), p99)| LatencySeen { p50, p95, p99 })
+        };
+        self.latency.iter_mut().map(seen).collect()
+    }
+
+    /// Takes latencies into the score that no session at hand stands for: `times` of `seconds`.
+    pub(crate) fn count_latency(&mut self, at: Timestamp, seconds: f64, times: u64) {
+        if self.counts(at) {
+            self.latency_total.insert_many(seconds, times);
+        }
     }
 
     /// Takes DNS queries into the score.

@@ -17,9 +17,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use forebay_world::{
-    BitsPerSecond, Cpu, Demand, Duration, Generation, HostId, HostSeen, LatencySeen, LinkEnds, LinkId, LinkUse, Meter,
-    Observation, Occurrence, Plan, PlannedSlice, PlannedVm, RegionId, SliceId, SliceUse, Steering, Step, Synchrony,
-    Timestamp, VmId, VmSeen, VmState, What, Work, World, WorldError,
+    BitsPerSecond, Cpu, Demand, Duration, Generation, HostId, HostSeen, LinkEnds, LinkId, LinkUse, Meter, Observation,
+    Occurrence, Plan, PlannedSlice, PlannedVm, RegionId, SliceId, SliceUse, Steering, Step, Synchrony, Timestamp, VmId,
+    VmSeen, VmState, What, Work, World, WorldError,
 };
 
 use crate::agenda::Agenda;
@@ -482,19 +482,16 @@ impl SimWorld {
         let seconds = window.as_secs_f64();
         let queries = self.ground.meter.close(now);
         let done = self.ground.scorer.close_window(now);
+        let latencies = match &self.load {
+            LoadModel::Session(_) => self.ground.scorer.latencies(),
+            LoadModel::Fluid(load) => load.latencies(&mut self.ground, now, window),
+        };
         self.ground.scorer.count_queries(now, queries.iter().map(|count| count.queries).sum());
         let topology = &self.ground.setup.topology;
         let mut demand = Vec::with_capacity(done.len());
         for (cell, (done, count)) in done.iter().zip(&queries).enumerate() {
             let (region, class) = topology.cell_at(cell);
-            let sketch = &mut self.ground.scorer.latency[cell];
-            let quantile = |share| Duration::from_secs_f64_saturating(sketch.quantile(share).unwrap_or(0.0));
-            let latency = (sketch.count() > 0).then(|| LatencySeen {
-                p50: quantile(0.5),
-                p95: quantile(0.95),
-                p99: quantile(0.99),
-            });
-            sketch.clear();
+            let latency = latencies[cell];
             demand.push(self.heard(region).then(|| Demand {
                 queries: count.queries,
                 gaps: count.gaps,
@@ -549,9 +546,6 @@ impl World for SimWorld {
         let window = now.since(self.window_from);
         self.gather(now);
         self.window_from = now;
-        if let LoadModel::Fluid(load) = &self.load {
-            load.note_latency(&mut self.ground);
-        }
         let seconds = window.as_secs_f64().max(1e-9);
         let rate = |bits: f64| BitsPerSecond::from_f64(bits / seconds);
         let demand = self.see_demand(now, window);

@@ -41,10 +41,32 @@ pub fn demand_path(setup: &Setup, step: Duration) -> DemandPath {
 /// sessions at the end, and their integral over the time [session · s]. Solves dN/dt = λ − N/D.
 #[inline]
 pub fn fill(sessions: f64, rate: f64, mean_seconds: f64, seconds: f64) -> (f64, f64) {
-    let settled = rate * mean_seconds;
-    let gone = -(-seconds / mean_seconds).exp_m1();
-    let after = sessions + (settled - sessions) * gone;
-    (after, settled * seconds - (after - sessions) * mean_seconds)
+    Filling::new(mean_seconds, seconds).of(sessions, rate)
+}
+
+/// [`fill`] for many numbers of sessions that last as long in the mean, over one span of time.
+#[derive(Clone, Copy, Debug)]
+pub struct Filling {
+    mean_seconds: f64,
+    seconds: f64,
+    /// Share of the sessions at the begin that have ended at the end.
+    gone: f64,
+}
+
+impl Filling {
+    /// Over `seconds`, of sessions that last `mean_seconds` in the mean.
+    pub fn new(mean_seconds: f64, seconds: f64) -> Self {
+        Filling { mean_seconds, seconds, gone: -(-seconds / mean_seconds).exp_m1() }
+    }
+
+    /// Sessions at the end, and their integral over the time [session · s], from `sessions` at the begin and `rate`
+    /// beginning [1/s].
+    #[inline]
+    pub fn of(&self, sessions: f64, rate: f64) -> (f64, f64) {
+        let settled = rate * self.mean_seconds;
+        let after = sessions + (settled - sessions) * self.gone;
+        (after, settled * self.seconds - (after - sessions) * self.mean_seconds)
+    }
 }
 
 fn sessions(setup: &Setup, cell: usize, mean_seconds: f64, step: Duration, steps: usize) -> (Vec<f64>, Vec<f64>) {
