@@ -19,7 +19,7 @@ impl Segment {
         Segment { since, until, from: value, to: value }
     }
 
-    /// Length [s].
+    /// Length \[s\].
     pub(super) fn seconds(&self) -> f64 {
         self.until.since(self.since).as_secs_f64()
     }
