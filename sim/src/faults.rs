@@ -207,7 +207,8 @@ mod tests {
     /// are expected. Over 200 seeds, within four standard errors.
     #[test]
     fn entities_fail_as_often_as_set() {
-        let kinds: [(fn(&Fault) -> bool, f64, f64, f64); 4] = [
+        type Kind = fn(&Fault) -> bool;
+        let kinds: [(Kind, f64, f64, f64); 4] = [
             (|fault| matches!(fault, Fault::HostCrash(_)), 6.0, 100.0, 20.0),
             (|fault| matches!(fault, Fault::LinkDegraded(..)), 3.0, 200.0, 1.0),
             (|fault| matches!(fault, Fault::RegionLost(_)), 3.0, 300.0, 2.0),

@@ -154,7 +154,7 @@ struct Walk {
     /// Rate at `since` [1/s] and its slope [1/s²].
     from: f64,
     slope: f64,
-    /// Position, from `since` [s].
+    /// Position, from `since` \[s\].
     at: f64,
     /// Sessions expected from the position to the end of the piece.
     left: f64,

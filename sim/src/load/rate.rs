@@ -46,7 +46,7 @@ impl RateCurve {
 
     /// Sessions that begin at `t` [1/s].
     pub fn rate(&self, t: Timestamp) -> f64 {
-        self.piece(t, &mut Levels::unknown()).at(t)
+        self.piece(t, &mut Known::nothing()).at(t)
     }
 
     /// Mean rate from `from` to `to` [1/s]; the rate at `from` when there is no time between.
@@ -70,9 +70,9 @@ impl RateCurve {
 
     /// A walk along the curve from `from` on.
     pub fn sweep(&self, from: Timestamp) -> Sweep {
-        let mut levels = Levels::unknown();
-        let piece = self.piece(from, &mut levels);
-        Sweep { curve: self.clone(), at: from, piece, levels }
+        let mut known = Known::nothing();
+        let piece = self.piece(from, &mut known);
+        Sweep { curve: self.clone(), at: from, piece, known }
     }
 
     /// What the crowds alone make of the load at `t`.
@@ -80,10 +80,13 @@ impl RateCurve {
         self.0.crowds.iter().map(|crowd| crowd.segment(t).at(t)).product()
     }
 
-    fn piece(&self, t: Timestamp, levels: &mut Levels) -> Segment {
-        let mut piece = self.0.shape.segment(t);
+    fn piece(&self, t: Timestamp, known: &mut Known) -> Segment {
+        if !(known.shape.since <= t && t < known.shape.until) {
+            known.shape = self.0.shape.segment(t);
+        }
+        let mut piece = known.shape;
         if let Some(noise) = &self.0.noise {
-            piece = piece.times(&noise.segment(t, levels));
+            piece = piece.times(&noise.segment(t, &mut known.levels));
         }
         for crowd in &self.0.crowds {
             piece = piece.times(&crowd.segment(t));
@@ -92,13 +95,26 @@ impl RateCurve {
     }
 }
 
-/// A walk forward along a [`RateCurve`], keeping what it needs of the noise.
+/// A walk forward along a [`RateCurve`], which keeps what it will need again.
 #[derive(Clone, Debug)]
 pub struct Sweep {
     curve: RateCurve,
     at: Timestamp,
     pub(super) piece: Segment,
+    known: Known,
+}
+
+/// What has been worked out and may be of use again.
+#[derive(Clone, Debug)]
+struct Known {
+    shape: Segment,
     levels: Levels,
+}
+
+impl Known {
+    fn nothing() -> Self {
+        Known { shape: Segment::flat(Timestamp::EPOCH, Timestamp::EPOCH, 0.0), levels: Levels::unknown() }
+    }
 }
 
 impl Sweep {
@@ -130,6 +146,6 @@ impl Sweep {
     /// Walks to the begin of the next piece.
     pub(super) fn turn(&mut self) {
         self.at = self.piece.until;
-        self.piece = self.curve.piece(self.at, &mut self.levels);
+        self.piece = self.curve.piece(self.at, &mut self.known);
     }
 }

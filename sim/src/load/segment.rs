@@ -19,7 +19,7 @@ impl Segment {
         Segment { since, until, from: value, to: value }
     }
 
-    /// Length [s].
+    /// Length \[s\].
     pub(super) fn seconds(&self) -> f64 {
         self.until.since(self.since).as_secs_f64()
     }
@@ -30,6 +30,9 @@ impl Segment {
         if self.from == self.to || t == self.since {
             return self.from;
         }
+        if t == self.until {
+            return self.to;
+        }
         let part = t.since(self.since).as_nanos() as f64 / self.until.since(self.since).as_nanos() as f64;
         self.from + (self.to - self.from) * part
     }
@@ -37,7 +40,11 @@ impl Segment {
     /// Integral from `from` to `to`, which lie within [value · s].
     #[inline]
     pub(super) fn area(&self, from: Timestamp, to: Timestamp) -> f64 {
-        let mean = if self.from == self.to { self.from } else { 0.5 * (self.at(from) + self.at(to)) };
+        let mean = match () {
+            () if self.from == self.to => self.from,
+            () if from == self.since && to == self.until => 0.5 * (self.from + self.to),
+            () => 0.5 * (self.at(from) + self.at(to)),
+        };
         mean * to.since(from).as_secs_f64()
     }
 

@@ -255,6 +255,27 @@ fn on_the_clock_of_expected_arrivals_gaps_are_exponential() {
     }
 }
 
+/// Steep slopes with a handful of sessions each, from and to nothing: every gap is the very exponential that was drawn
+/// for it, but for the rounding to nanoseconds.
+#[test]
+fn a_gap_on_the_clock_of_expected_arrivals_is_the_exponential_drawn_for_it() {
+    let daily = std::array::from_fn(|hour| if hour % 3 == 0 { 0.0 } else { 1.5 });
+    let steep = with_load(Synthetic { daily, ..steady(0.001) });
+    for setup in [Setup { end: MONDAY + HOUR * 1000, ..steep }, busy(0.05, 1), busy(5.0, 2)] {
+        let mut sweep = RateCurve::new(&setup, 0).sweep(setup.start);
+        let mut draws = Stream::new(setup.seed, "arrivals", 0);
+        let mut expected = 0.0;
+        let mut elapsed = 0.0;
+        for arrival in Arrivals::new(&setup, 0) {
+            expected += draws.exponential();
+            (0..5).for_each(|_| _ = draws.bits());
+            elapsed += sweep.expected_to(arrival.at);
+            assert!((elapsed - expected).abs() < 1e-6, "at {}: {elapsed} {expected}", arrival.at);
+        }
+        assert!(expected > 1000.0);
+    }
+}
+
 #[test]
 fn arrivals_come_in_order_within_the_run_and_a_copy_goes_on_alike() {
     let setup = busy(2.0, 7);
