@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use forebay_sim::setup::{Content, Dns, Fidelity, Hazards, Load, LocalTime, Setup, Synthetic};
 use forebay_world::{
-    BitsPerSecond, Bytes, ClassId, Cpu, Duration, Flavour, FlavourId, Generation, Host, HostId, Link, LinkEnds, LinkId,
-    Plan, PlannedSlice, PlannedVm, Region, RegionId, ResourceClass, Slo, Steering, Timestamp, Topology, VmId, VmIntent,
-    Work,
+    BitsPerSecond, Bytes, Cpu, Duration, Flavour, FlavourId, Generation, Host, HostId, Link, LinkEnds, LinkId, Plan,
+    PlannedSlice, PlannedVm, Region, RegionId, ResourceClass, Slo, Steering, Timestamp, Topology, VmId, VmIntent, Work,
 };
 
 pub(crate) const START: Timestamp = Timestamp::from_secs(1_781_000_400);
@@ -155,9 +154,4 @@ pub(crate) fn plan(topology: &Topology, generation: u64, vms: u64) -> Plan {
         }
     }
     plan
-}
-
-/// The class with this position.
-pub(crate) fn class(index: usize) -> ClassId {
-    ClassId::at(index)
 }
