@@ -9,9 +9,9 @@ const FAN: usize = 1 << DIGIT;
 /// Levels, so that all 64 bits of time are covered.
 const LEVELS: usize = (u64::BITS / DIGIT) as usize;
 /// A bucket of at most this many entries is handed over whole, a larger one is split.
-const CROWD: usize = 96;
+const CROWD: usize = 192;
 /// Entries of a chunk, the unit in which buckets grow.
-const CHUNK: usize = 8;
+const CHUNK: usize = 16;
 /// No chunk.
 const NONE: u32 = u32::MAX;
 

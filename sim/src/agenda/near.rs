@@ -10,7 +10,7 @@ use super::queue::Entry;
 /// How far from the head of the run an entry may be inserted: further in, moving the entries costs more than the heap.
 const REACH: usize = 16;
 /// A heap of more entries than this is a crowd.
-const CROWD: usize = 128;
+const CROWD: usize = 24;
 
 /// The earliest entries.
 #[derive(Clone)]

@@ -4,7 +4,7 @@ use super::far::Far;
 use super::near::Near;
 
 /// With at most this many entries far, all are brought near.
-const FEW: usize = 16;
+const FEW: usize = 8;
 
 /// What is queued: when, in what order within the instant, and what.
 #[derive(Clone, Copy)]
