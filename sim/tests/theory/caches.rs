@@ -5,7 +5,7 @@ use forebay_sim::{Agenda, Stream, queueing};
 use forebay_world::{Duration, Timestamp};
 
 use super::line::seconds;
-use super::{assert_inside, assert_outside, coverage, replicate};
+use super::{assert_inside, assert_outside, coverage, replicate, seed};
 
 const QUERY_RATE: f64 = 0.1;
 const TTL: Duration = Duration::from_secs(30);
@@ -51,7 +51,7 @@ fn a_cache_that_keeps_answers_for_a_time_hits_by_jungs_formula() {
     assert_eq!(truth, 0.75);
     // A cache that starts the time to live anew with each query would hit 1 − e^(−λT) of them.
     let renewed = 1.0 - (-QUERY_RATE * TTL.as_secs_f64()).exp();
-    let [ratio] = replicate(|seed| {
+    let [ratio] = replicate("TTL", |seed| {
         let cycles = fetches(seed, 5_000);
         let (hits, queries) = cycles.iter().fold((0.0, 0.0), |sum, cycle| (sum.0 + cycle.0, sum.1 + cycle.1));
         [hits / queries]
@@ -59,10 +59,10 @@ fn a_cache_that_keeps_answers_for_a_time_hits_by_jungs_formula() {
     assert_inside("hit ratio", ratio, truth);
     assert_outside("a time to live that each query renews", ratio, renewed);
 
-    let trial = |seed| Interval::of_ratio(&fetches(seed, 400), 0.95).unwrap();
-    let share = coverage(1_000, |seed| trial(seed).contains(truth));
+    let trial = |n| Interval::of_ratio(&fetches(seed("TTL coverage", n), 400), 0.95).unwrap();
+    let share = coverage(1_000, |n| trial(n).contains(truth));
     assert!((0.93..=0.97).contains(&share), "95 % intervals of the hit ratio contain the truth in {share}");
-    assert!(coverage(1_000, |seed| trial(seed).contains(renewed)) < 0.01);
+    assert!(coverage(1_000, |n| trial(n).contains(renewed)) < 0.01);
 }
 
 /// Objects in the order of their last use, as links between dense indices.
@@ -158,7 +158,7 @@ fn a_small_cache_hits_exactly_by_kings_formula() {
     let all: f64 = rates.iter().sum();
     let probabilities: Vec<f64> = rates.iter().map(|rate| rate / all).collect();
     let exact = exact_lru_hit_ratio(&probabilities, 3);
-    let [ratio] = replicate(|seed| [replay(&rates, 3, 50_000, seed)]);
+    let [ratio] = replicate("LRU small", |seed| [replay(&rates, 3, 50_000, seed)]);
     assert_inside("hit ratio", ratio, exact);
     assert_outside("keeping the three most popular", ratio, probabilities[..3].iter().sum());
     // Che's approximation is for many objects; with six it is near, and told from the truth.
@@ -170,7 +170,7 @@ fn a_small_cache_hits_exactly_by_kings_formula() {
 #[test]
 fn a_large_cache_hits_by_ches_approximation() {
     let rates = zipf(10_000, 0.8);
-    let [ratio] = replicate(|seed| [replay(&rates, 1_000, 50_000, seed)]);
+    let [ratio] = replicate("LRU", |seed| [replay(&rates, 1_000, 50_000, seed)]);
     assert_inside("hit ratio", ratio, queueing::lru_hit_ratio(&rates, 1_000.0));
     assert_outside("a tenth more room", ratio, queueing::lru_hit_ratio(&rates, 1_100.0));
     let popular = rates[..1_000].iter().sum::<f64>() / rates.iter().sum::<f64>();

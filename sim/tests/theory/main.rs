@@ -16,7 +16,7 @@ use forebay_sim::statistics::Interval;
 use rayon::prelude::*;
 
 const CONFIDENCE: f64 = 0.9999;
-const REPLICATIONS: u64 = 32;
+const REPLICATIONS: u64 = 40;
 
 /// A law of service, scaled to mean 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,9 +52,14 @@ impl Law {
     }
 }
 
+/// Seed of replication `n` of `family`: families of checks share no random numbers.
+fn seed(family: &str, n: u64) -> u64 {
+    Stream::new(n, family, 0).bits()
+}
+
 /// Intervals for what each replication measured: `figures` of a seed, each in its place.
-fn replicate<const N: usize>(figures: impl Fn(u64) -> [f64; N] + Send + Sync) -> [Interval; N] {
-    let seeds: Vec<[f64; N]> = (0..REPLICATIONS).into_par_iter().map(figures).collect();
+fn replicate<const N: usize>(family: &str, figures: impl Fn(u64) -> [f64; N] + Send + Sync) -> [Interval; N] {
+    let seeds: Vec<[f64; N]> = (0..REPLICATIONS).into_par_iter().map(|n| figures(seed(family, n))).collect();
     std::array::from_fn(|place| {
         let values: Vec<f64> = seeds.iter().map(|figures| figures[place]).collect();
         Interval::of_replications(&values, CONFIDENCE).unwrap()

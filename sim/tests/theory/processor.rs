@@ -79,7 +79,7 @@ fn share_cores(cores: f64, rate: f64, law: Law, seed: u64) -> (f64, [Option<f64>
 #[test]
 fn on_one_core_the_slowdown_depends_on_the_load_alone() {
     for law in Law::ALL {
-        let [number, short, middling, long] = replicate(|seed| {
+        let [number, short, middling, long] = replicate(&format!("PS {law:?}"), |seed| {
             let (number, [short, middling, long]) = share_cores(1.0, 0.7, law, seed);
             let or_middling = |kind: Option<f64>| kind.or(middling).unwrap();
             [number, or_middling(short), or_middling(middling), or_middling(long)]
@@ -101,7 +101,7 @@ fn on_one_core_the_slowdown_depends_on_the_load_alone() {
 #[test]
 fn on_several_cores_the_number_present_is_that_of_as_many_servers() {
     for law in Law::ALL {
-        let [number, short, middling, long] = replicate(|seed| {
+        let [number, short, middling, long] = replicate(&format!("PS-c {law:?}"), |seed| {
             let (number, [short, middling, long]) = share_cores(4.0, 3.2, law, seed);
             let or_middling = |kind: Option<f64>| kind.or(middling).unwrap();
             [number, or_middling(short), or_middling(middling), or_middling(long)]
@@ -118,7 +118,7 @@ fn on_several_cores_the_number_present_is_that_of_as_many_servers() {
 /// Half a core at half the rate is one core in slow motion.
 #[test]
 fn a_fraction_of_a_core_is_a_slower_core() {
-    let [number, ratio] = replicate(|seed| {
+    let [number, ratio] = replicate("PS half", |seed| {
         let (number, [_, middling, _]) = share_cores(0.5, 0.35, Law::Exponential, seed);
         [number, middling.unwrap()]
     });

@@ -5,7 +5,7 @@ use forebay_sim::statistics::{QuantileSketch, Tally};
 use forebay_world::Timestamp;
 
 use super::line::{Line, Place, Sight, Source};
-use super::{Law, assert_inside, assert_outside, replicate};
+use super::{Law, assert_inside, assert_outside, replicate, seed};
 
 /// Customers before the first that counts. At utilization 0.8 the queue forgets its start within some 70
 /// (relaxation time 1/(μ(1 − √ρ)²)).
@@ -26,7 +26,7 @@ fn share(yes: bool) -> f64 {
 fn waits(line: &Line, seed: u64, long: f64) -> [f64; 3] {
     let mut figures = [Tally::new(); 3];
     line.run(seed, |now, sight| {
-        if let Sight::Begins { customer, .. } = sight
+        if let Sight::Begins { customer } = sight
             && counts(customer.tag)
         {
             let wait = now.since(customer.arrived).as_secs_f64();
@@ -41,13 +41,13 @@ fn waits(line: &Line, seed: u64, long: f64) -> [f64; 3] {
 #[test]
 fn one_server_with_exponential_service() {
     let line = Line::single(Source::poisson(0.8), Place::new(1, 1.0, Law::Exponential), CUSTOMERS);
-    let [wait, number_seen, long_sojourns] = replicate(|seed| {
+    let [wait, number_seen, long_sojourns] = replicate("M/M/1", |seed| {
         let mut figures = [Tally::new(); 3];
         line.run(seed, |now, sight| match sight {
-            Sight::Begins { customer, .. } if counts(customer.tag) => {
+            Sight::Begins { customer } if counts(customer.tag) => {
                 figures[0].add(now.since(customer.arrived).as_secs_f64());
             }
-            Sight::Arrives { stations, customer } if counts(customer.tag) => {
+            Sight::Arrives { stations, tag } if counts(tag) => {
                 figures[1].add(stations[0].present().count() as f64);
             }
             Sight::Departs { customer, .. } if counts(customer.tag) => {
@@ -69,7 +69,7 @@ fn one_server_with_exponential_service() {
 fn a_sketch_sees_the_quantiles_of_the_sojourn() {
     let line = Line::single(Source::poisson(0.8), Place::new(1, 1.0, Law::Exponential), CUSTOMERS);
     let quantiles = [0.5, 0.95, 0.99];
-    let intervals = replicate(|seed| {
+    let intervals = replicate("sketch", |seed| {
         let mut sketch = QuantileSketch::new();
         line.run(seed, |now, sight| {
             if let Sight::Departs { customer, .. } = sight
@@ -91,7 +91,7 @@ fn a_sketch_sees_the_quantiles_of_the_sojourn() {
 #[test]
 fn several_servers_with_exponential_service() {
     let line = Line::single(Source::poisson(4.0), Place::new(5, 1.0, Law::Exponential), CUSTOMERS);
-    let [wait, delayed, long] = replicate(|seed| waits(&line, seed, 1.0));
+    let [wait, delayed, long] = replicate("M/M/c", |seed| waits(&line, seed, 1.0));
     assert_inside("mean wait", wait, queueing::mmc_mean_wait(5, 4.0, 1.0));
     assert_inside("share that waits", delayed, queueing::erlang_c(5, 4.0));
     assert_inside("share that waits above 1 s", long, queueing::mmc_wait_exceeds(5, 4.0, 1.0, 1.0));
@@ -104,12 +104,12 @@ fn losses_do_not_depend_on_the_law_of_service() {
     for law in Law::ALL {
         let place = Place { waiting_places: Some(0), ..Place::new(10, 1.0, law) };
         let line = Line::single(Source::poisson(8.0), place, CUSTOMERS);
-        let [lost, number] = replicate(|seed| {
+        let [lost, number] = replicate(&format!("loss {law:?}"), |seed| {
             let (mut lost, mut number) = (0, Tally::new());
             let mut last_counts = false;
             line.run(seed, |_, sight| match sight {
-                Sight::Arrives { stations, customer } => {
-                    last_counts = counts(customer.tag);
+                Sight::Arrives { stations, tag } => {
+                    last_counts = counts(tag);
                     if last_counts {
                         number.add(stations[0].present().count() as f64);
                     }
@@ -131,11 +131,11 @@ fn losses_do_not_depend_on_the_law_of_service() {
 fn one_server_with_little_room() {
     let place = Place { waiting_places: Some(3), ..Place::new(1, 1.0, Law::Exponential) };
     let line = Line::single(Source::poisson(0.9), place, CUSTOMERS);
-    let seen = replicate(|seed| {
+    let seen = replicate("M/M/1/K", |seed| {
         let mut found = [0u32; 5];
         line.run(seed, |_, sight| {
-            if let Sight::Arrives { stations, customer } = sight
-                && counts(customer.tag)
+            if let Sight::Arrives { stations, tag } = sight
+                && counts(tag)
             {
                 found[stations[0].present().count() as usize] += 1;
             }
@@ -152,7 +152,7 @@ fn one_server_with_little_room() {
 fn one_server_with_any_law_of_service() {
     for law in [Law::Deterministic, Law::Hyperexponential] {
         let line = Line::single(Source::poisson(0.7), Place::new(1, 1.0, law), CUSTOMERS);
-        let [wait, delayed, _] = replicate(|seed| waits(&line, seed, 1.0));
+        let [wait, delayed, _] = replicate(&format!("M/G/1 {law:?}"), |seed| waits(&line, seed, 1.0));
         assert_inside(&format!("mean wait, {law:?}"), wait, queueing::mg1_mean_wait(0.7, 1.0, law.square()));
         assert_inside(&format!("share that waits, {law:?}"), delayed, 0.7);
         assert_outside("as if service were exponential", wait, queueing::mmc_mean_wait(1, 0.7, 1.0));
@@ -171,11 +171,12 @@ fn who_has_priority_waits_less_by_cobhams_formula() {
         }],
         routing: vec![vec![0.0]],
         customers: CUSTOMERS,
+        circulating: 0,
     };
-    let measured = replicate(|seed| {
+    let measured = replicate("priority", |seed| {
         let mut waits = [Tally::new(); 3];
         line.run(seed, |now, sight| {
-            if let Sight::Begins { customer, .. } = sight
+            if let Sight::Begins { customer } = sight
                 && counts(customer.tag)
             {
                 waits[usize::from(customer.priority)].add(now.since(customer.arrived).as_secs_f64());
@@ -201,11 +202,11 @@ fn with_servers_for_all_the_number_is_poisson() {
     for law in Law::ALL {
         let line = Line::single(Source::poisson(5.0), Place::new(u32::MAX, 1.0, law), CUSTOMERS);
         let numbers = [0, 3, 5, 9];
-        let seen = replicate(|seed| {
+        let seen = replicate(&format!("M/G/inf {law:?}"), |seed| {
             let mut found = [0u32; 64];
             line.run(seed, |_, sight| {
-                if let Sight::Arrives { stations, customer } = sight
-                    && counts(customer.tag)
+                if let Sight::Arrives { stations, tag } = sight
+                    && counts(tag)
                 {
                     found[stations[0].present().count() as usize] += 1;
                 }
@@ -225,14 +226,15 @@ fn with_servers_for_all_the_number_is_poisson() {
 fn waits_follow_lindleys_recursion_to_the_nanosecond() {
     for between in Law::ALL {
         for law in Law::ALL {
-            let (rate, mean) = (0.85, 1.0);
-            let line = Line::single(Source { between, ..Source::poisson(rate) }, Place::new(1, mean, law), CUSTOMERS);
+            let line = Line::single(Source { between, ..Source::poisson(0.85) }, Place::new(1, 1.0, law), CUSTOMERS);
             let mut path = Vec::new();
             let mut waits = Vec::new();
-            line.run(3, |now, sight| match sight {
-                Sight::Arrives { customer, .. } => path.push(*customer),
-                Sight::Begins { customer, .. } => waits.push(now.since(customer.arrived).as_nanos()),
-                _ => {}
+            line.run(seed("lindley", 0), |now, sight| {
+                if let Sight::Begins { customer } = sight {
+                    assert_eq!(customer.tag as usize, path.len(), "first come, first served");
+                    path.push(*customer);
+                    waits.push(now.since(customer.arrived).as_nanos());
+                }
             });
             let mut wait = 0;
             let mut recursion = vec![0];
@@ -242,12 +244,21 @@ fn waits_follow_lindleys_recursion_to_the_nanosecond() {
                 recursion.push(wait);
             }
             assert_eq!(waits, recursion, "{between:?} {law:?}");
-            // The bound is of a mean that is below it by far more than this path's mean varies.
-            let measured = waits.iter().sum::<u64>() as f64 / waits.len() as f64 / 1e9;
-            let variance = |law: Law| law.square() - 1.0;
-            let bound = queueing::kingman_bound(rate, mean, variance(between) / (rate * rate), variance(law));
-            assert!(measured <= bound, "{between:?} {law:?}: {measured} above {bound}");
         }
+    }
+}
+
+#[test]
+fn waits_with_any_law_of_arrival_stay_below_kingmans_bound() {
+    for between in Law::ALL {
+        let line =
+            Line::single(Source { between, ..Source::poisson(0.85) }, Place::new(1, 1.0, Law::Exponential), CUSTOMERS);
+        let [wait, ..] = replicate(&format!("Kingman {between:?}"), |seed| waits(&line, seed, 1.0));
+        let bound = |between: f64| queueing::kingman_bound(0.85, 1.0, between / (0.85 * 0.85), 1.0);
+        let variance = between.square() - 1.0;
+        assert!(wait.low() <= bound(variance), "{between:?}: {wait:?}, bound {}", bound(variance));
+        // Negative control: forgetting the variance of the arrivals gives no bound.
+        assert!(variance == 0.0 || wait.low() > bound(0.0), "{between:?}: {wait:?}, no bound {}", bound(0.0));
     }
 }
 
@@ -260,20 +271,20 @@ fn a_network_with_feedback_has_product_form() {
     let means = [1.0, 1.2, 2.5];
     let sources = (0..2).map(|station| Source { station, ..Source::poisson(external[usize::from(station)]) }).collect();
     let places = (0..3).map(|i| Place::new(servers[i], means[i], Law::Exponential)).collect();
-    let line = Line { sources, places, routing: routing.clone(), customers: CUSTOMERS };
-    let figures = replicate(|seed| {
+    let line = Line { sources, places, routing: routing.clone(), customers: CUSTOMERS, circulating: 0 };
+    let figures = replicate("Jackson", |seed| {
         let mut numbers = [Tally::new(); 3];
         let (mut idle, mut first_idle) = (Tally::new(), Tally::new());
         // Arrivals at each station between two instants.
         let (mut begun, mut ended) = ((Timestamp::EPOCH, [0; 3]), (Timestamp::EPOCH, [0; 3]));
         line.run(seed, |now, sight| {
-            let Sight::Arrives { stations, customer } = sight else { return };
+            let Sight::Arrives { stations, tag } = sight else { return };
             let present: Vec<u64> = stations.iter().map(|station| station.present().count()).collect();
             let arrivals = std::array::from_fn(|i| stations[i].arrivals());
-            if customer.tag == WARM_UP {
+            if tag == WARM_UP {
                 begun = (now, arrivals);
             }
-            if counts(customer.tag) {
+            if counts(tag) {
                 ended = (now, arrivals);
                 numbers.iter_mut().zip(&present).for_each(|(number, &n)| number.add(n as f64));
                 idle.add(share(present[0] == 0 && present[1] == 0));
@@ -294,4 +305,40 @@ fn a_network_with_feedback_has_product_form() {
     assert_inside("first idle", figures[7], idle(0));
     assert_inside("both idle", figures[6], idle(0) * idle(1));
     assert_outside("without the feedback", figures[0], queueing::mmc_mean_number(1, external[0] * means[0]));
+}
+
+/// Eight customers go round two counters and think between rounds.
+#[test]
+fn a_closed_network_follows_mean_value_analysis() {
+    let means = [1.0, 0.7, 2.0];
+    let mut places: Vec<Place> = means.iter().map(|&mean| Place::new(1, mean, Law::Exponential)).collect();
+    places[2].servers = u32::MAX;
+    let routing = vec![vec![0.0, 1.0, 0.0], vec![0.0, 0.0, 1.0], vec![1.0, 0.0, 0.0]];
+    let line = Line { sources: Vec::new(), places, routing, customers: 3 * CUSTOMERS, circulating: 8 };
+    let figures = replicate("closed", |seed| {
+        let (mut departures, mut begun) = (0, None);
+        let mut figures = [0.0; 3];
+        line.run(seed, |now, sight| {
+            let Sight::Departs { stations, .. } = sight else { return };
+            departures += 1;
+            let area = |i: usize| stations[i].present().entity_nanos(now);
+            if departures == 3 * WARM_UP {
+                begun = Some((now, area(0), area(1)));
+            }
+            if departures == 3 * CUSTOMERS
+                && let Some((since, first, second)) = begun
+            {
+                let span = now.since(since);
+                let mean = |area: u128| area as f64 / span.as_nanos() as f64;
+                let rate = f64::from(CUSTOMERS - WARM_UP) / span.as_secs_f64();
+                figures = [rate, mean(area(0) - first), mean(area(1) - second)];
+            }
+        });
+        figures
+    });
+    let (rate, numbers) = queueing::closed_network(8, &means[..2], means[2]);
+    assert_inside("throughput", figures[0], rate);
+    assert_inside("number at the first", figures[1], numbers[0]);
+    assert_inside("number at the second", figures[2], numbers[1]);
+    assert_outside("one customer less", figures[0], queueing::closed_network(7, &means[..2], means[2]).0);
 }
