@@ -118,6 +118,15 @@ impl Input {
         self.offset += bytes as u64;
     }
 
+    /// Consumes bytes that [`Input::fill`] has shown, and gives them once more.
+    ///
+    /// # Panics
+    /// As [`Input::consume`].
+    pub fn take(&mut self, bytes: usize) -> &[u8] {
+        self.consume(bytes);
+        &self.buffer[self.start - bytes..self.start]
+    }
+
     /// The next line; `None` at the end.
     ///
     /// # Errors
@@ -145,11 +154,10 @@ impl Input {
                 break (searched, false);
             }
         };
-        let from = self.start;
-        self.consume(length + usize::from(ended));
         self.lines += 1;
-        let text = &self.buffer[from..from + length];
-        Ok(Some(Line { number: self.lines, text: text.strip_suffix(b"\r").unwrap_or(text), ended }))
+        let number = self.lines;
+        let text = &self.take(length + usize::from(ended))[..length];
+        Ok(Some(Line { number, text: text.strip_suffix(b"\r").unwrap_or(text), ended }))
     }
 
     /// An error at a place of this input.
