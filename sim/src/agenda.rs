@@ -28,6 +28,7 @@
 //! valid entry in the queue. Moved to a later instant, the entry stays and is put back when it comes up too early; moved to an
 //! earlier one, it is superseded by a new entry and thrown away when it comes up.
 
+mod far;
 mod near;
 mod queue;
 #[cfg(test)]
@@ -169,20 +170,16 @@ impl<E: Copy> Agenda<E> {
 
     #[inline]
     fn next(&mut self, limit: u64) -> Option<(Timestamp, E)> {
-        let entry = if self.alarms.queue.len() == 0 {
-            self.events.pop(limit)?
-        } else {
-            match self.alarms.first() {
-                Some(alarm)
-                    if alarm.0 <= limit && self.events.first(alarm.0).is_none_or(|e| alarm < (e.time, e.order)) =>
-                {
-                    return Some(self.go_off());
-                }
-                _ => self.events.pop(limit)?,
-            }
-        };
-        self.now = Timestamp::from_nanos(entry.time);
-        Some((self.now, entry.payload))
+        if !self.alarms.slots.is_empty()
+            && let Some(alarm) = self.alarms.first()
+            && alarm.0 <= limit
+            && self.events.first(alarm.0).is_none_or(|event| alarm < (event.time, event.order))
+        {
+            return Some(self.go_off());
+        }
+        let (time, event) = self.events.pop(limit)?;
+        self.now = Timestamp::from_nanos(time);
+        Some((self.now, event))
     }
 
     fn go_off(&mut self) -> (Timestamp, E) {
@@ -300,12 +297,12 @@ impl<E: Copy> Alarms<E> {
 
     /// Turns off the alarm that [`Alarms::first`] has found.
     fn take_first(&mut self) -> (u64, E) {
-        let entry = self.queue.pop(u64::MAX).expect("an alarm was found");
-        let slot = &mut self.slots[entry.payload as usize];
+        let (time, slot) = self.queue.pop(u64::MAX).expect("an alarm was found");
+        let slot = &mut self.slots[slot as usize];
         (slot.due, slot.queued) = (None, None);
         self.set -= 1;
         self.first = None;
-        (entry.time, slot.event)
+        (time, slot.event)
     }
 
     fn find_first(&mut self) -> Option<Key> {

@@ -9,6 +9,8 @@ use super::queue::Entry;
 
 /// How far from the head of the run an entry may be inserted: further in, moving the entries costs more than the heap.
 const REACH: usize = 16;
+/// A heap of more entries than this is a crowd.
+const CROWD: usize = 24;
 
 /// The earliest entries.
 #[derive(Clone)]
@@ -22,7 +24,7 @@ pub(super) struct Near<P> {
 
 impl<P: Copy> Near<P> {
     pub(super) fn new() -> Self {
-        Near { run: Vec::new(), head: 0, heap: Vec::new() }
+        Near { run: Vec::with_capacity(256), head: 0, heap: Vec::new() }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -30,16 +32,39 @@ impl<P: Copy> Near<P> {
     }
 
     #[cfg(test)]
-    pub(super) fn capacity(&self) -> usize {
-        self.run.capacity() + self.heap.capacity()
+    pub(super) fn capacity_bytes(&self) -> usize {
+        (self.run.capacity() + self.heap.capacity()) * size_of::<Entry<P>>()
     }
 
     #[inline]
-    pub(super) fn push(&mut self, entry: Entry<P>) {
-        let key = entry.key();
-        match self.run.last() {
-            Some(last) if key < last.key() && self.head < self.run.len() => self.insert(entry),
-            _ => self.push_last(entry),
+    pub(super) fn is_empty(&self) -> bool {
+        self.head == self.run.len() && self.heap.is_empty()
+    }
+
+    /// Adds an entry; true when so many are out of place that they should be spread.
+    #[inline(always)]
+    #[must_use]
+    pub(super) fn push(&mut self, entry: Entry<P>) -> bool {
+        let (key, len) = (entry.key(), self.run.len());
+        if len == self.run.capacity() && self.head > len / 2 {
+            self.close_up();
+        }
+        if self.run.len() - self.head <= REACH {
+            self.run.push(entry);
+            let mut hole = self.run.len() - 1;
+            let run = &mut self.run[self.head..];
+            hole -= self.head;
+            while hole > 0 && key < run[hole - 1].key() {
+                run[hole] = run[hole - 1];
+                hole -= 1;
+            }
+            run[hole] = entry;
+            false
+        } else if self.run[self.run.len() - 1].key() < key {
+            self.run.push(entry);
+            false
+        } else {
+            self.insert(entry)
         }
     }
 
@@ -52,17 +77,22 @@ impl<P: Copy> Near<P> {
         }
     }
 
-    #[inline]
-    pub(super) fn pop(&mut self) -> Option<Entry<P>> {
-        match (self.run.get(self.head), self.heap.first()) {
-            (Some(run), Some(heap)) if heap.key() < run.key() => Some(self.pop_heap()),
-            (Some(&run), _) => {
-                self.head += 1;
-                Some(run)
-            }
-            (None, Some(_)) => Some(self.pop_heap()),
-            (None, None) => None,
+    /// Takes the first entry out, if it is not later than `limit`: its time and payload.
+    // By parts and inlined: an entry returned through memory would be read back by wider loads than it was stored by.
+    #[inline(always)]
+    pub(super) fn pop(&mut self, limit: u64) -> Option<(u64, P)> {
+        let run = self.run.get(self.head);
+        if let Some(heap) = self.heap.first()
+            && run.is_none_or(|run| heap.key() < run.key())
+        {
+            return if heap.time <= limit { Some(self.pop_heap()) } else { None };
         }
+        let run = run?;
+        if run.time > limit {
+            return None;
+        }
+        self.head += 1;
+        Some((run.time, run.payload))
     }
 
     /// Adds entries in any order; [`Near::sort`] must follow.
@@ -78,7 +108,7 @@ impl<P: Copy> Near<P> {
     }
 
     /// Forgets all entries.
-    pub(super) fn reset(&mut self) {
+    pub(super) fn clear(&mut self) {
         self.run.clear();
         self.heap.clear();
         self.head = 0;
@@ -105,19 +135,19 @@ impl<P: Copy> Near<P> {
         self.heap = heap;
     }
 
-    fn push_last(&mut self, entry: Entry<P>) {
-        if self.run.len() == self.run.capacity() && self.head > self.run.len() / 2 {
-            self.run.drain(..self.head);
-            self.head = 0;
-        }
-        self.run.push(entry);
+    #[cold]
+    #[inline(never)]
+    fn close_up(&mut self) {
+        self.run.drain(..self.head);
+        self.head = 0;
     }
 
-    fn insert(&mut self, entry: Entry<P>) {
+    fn insert(&mut self, entry: Entry<P>) -> bool {
         let key = entry.key();
         let end = self.run.len().min(self.head + REACH);
         let Some(ahead) = self.run[self.head..end].iter().position(|other| key < other.key()) else {
-            return self.push_heap(entry);
+            self.push_heap(entry);
+            return self.heap.len() > CROWD;
         };
         if self.head > 0 {
             self.run.copy_within(self.head..self.head + ahead, self.head - 1);
@@ -126,6 +156,7 @@ impl<P: Copy> Near<P> {
         } else {
             self.run.insert(ahead, entry);
         }
+        false
     }
 
     fn push_heap(&mut self, entry: Entry<P>) {
@@ -143,8 +174,9 @@ impl<P: Copy> Near<P> {
         heap[hole] = entry;
     }
 
-    fn pop_heap(&mut self) -> Entry<P> {
-        let first = self.heap[0];
+    #[inline(never)]
+    fn pop_heap(&mut self) -> (u64, P) {
+        let first = (self.heap[0].time, self.heap[0].payload);
         let entry = self.heap.pop().expect("a heap with a first entry has a last");
         let heap = &mut self.heap[..];
         if heap.is_empty() {

@@ -1,0 +1,71 @@
+//! One work on one engine in one process: `peers ENGINE hold N K WARMUP` or `peers ENGINE mm1 CUSTOMERS`.
+//!
+//! Prints `engine,work,n,operations,cpu_seconds,check`. The check is the simulated time of the last event (hold) or the
+//! mean wait (mm1): engines that follow the same path print the same digits. `run` calls it, pinned and interleaved.
+
+mod agenda;
+mod draws;
+mod heap;
+mod nexosim_engine;
+mod simcore_engine;
+
+/// HOLD: `pending` events are scheduled an exponential time ahead; each, when it comes up, schedules the next one.
+/// The first `warmup` events are not timed.
+#[derive(Clone, Copy)]
+pub struct Hold {
+    pub pending: u32,
+    pub events: u64,
+    pub warmup: u64,
+}
+
+/// What a run measured.
+pub struct Measured {
+    pub cpu_seconds: f64,
+    pub check: f64,
+}
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let number = |text: &str| text.parse::<u64>().unwrap_or_else(|_| usage());
+    match words[..] {
+        [engine, "hold", pending, events, warmup] => {
+            let work =
+                Hold { pending: number(pending) as u32, events: number(events), warmup: number(warmup) };
+            let measured = match engine {
+                "agenda" => agenda::hold(work),
+                "binary-heap" => heap::hold(work),
+                "simcore" => simcore_engine::hold(work),
+                "nexosim" => nexosim_engine::hold(work),
+                _ => usage(),
+            };
+            println!("{engine},hold,{pending},{events},{:.6},{:.6}", measured.cpu_seconds, measured.check);
+        }
+        [engine, "mm1", customers] => {
+            let count = number(customers);
+            let measured = match engine {
+                "agenda" => agenda::mm1(count),
+                "binary-heap" => heap::mm1(count),
+                "simcore" => simcore_engine::mm1(count),
+                "nexosim" => nexosim_engine::mm1(count),
+                _ => usage(),
+            };
+            println!("{engine},mm1,1,{customers},{:.6},{:.4}", measured.cpu_seconds, measured.check);
+        }
+        _ => usage(),
+    }
+}
+
+fn usage() -> ! {
+    eprintln!("usage: peers agenda|binary-heap|simcore|nexosim (hold PENDING EVENTS WARMUP | mm1 CUSTOMERS)");
+    std::process::exit(2);
+}
+
+/// Time this process has spent on a processor [s].
+pub fn cpu_seconds() -> f64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the call writes one timespec, to a valid one.
+    let failed = unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut time) };
+    assert!(failed == 0, "the process has a clock");
+    time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9
+}
