@@ -49,14 +49,14 @@ pub(crate) struct Vm {
     pub(crate) answered: f64,
     /// Requests at work, for interactive machines at session fidelity.
     pub(crate) interactive: Option<Box<Interactive>>,
-    /// Session time since the window began [s] …
+    /// Session time since the window began \[s\] …
     pub(crate) session_seconds: f64,
     /// … and processor time of its requests [core s], for its utilization.
     pub(crate) busy_core_seconds: f64,
 }
 
 impl Vm {
-    /// Use of its scarcest resource since the window began, as time at full use [s].
+    /// Use of its scarcest resource since the window began, as time at full use \[s\].
     pub(crate) fn busy_seconds(&self, topology: &Topology) -> f64 {
         if self.interactive.is_some() {
             self.busy_core_seconds / topology.flavours[self.planned.flavour.index()].cpu.cores()
@@ -77,7 +77,7 @@ impl Vm {
 pub(crate) struct Way {
     pub(crate) client: RegionId,
     pub(crate) group: GroupIx,
-    /// One-way delay to the clients [s].
+    /// One-way delay to the clients \[s\].
     pub(crate) delay: f64,
     /// Sessions on it.
     pub(crate) sessions: f64,

@@ -52,7 +52,7 @@ pub(crate) struct FluidLoad {
 struct ClassFlow {
     /// Sessions that a machine has places for.
     places: f64,
-    /// Mean length of an undisturbed session [s].
+    /// Mean length of an undisturbed session \[s\].
     length: f64,
     /// Rate that a session wants [bit/s].
     cap: f64,
@@ -74,7 +74,7 @@ struct Response {
 impl Response {
     const STEPS: usize = 256;
 
-    /// Mean response time with that many sessions [s]; infinite when they want more than there is.
+    /// Mean response time with that many sessions \[s\]; infinite when they want more than there is.
     fn mean(&self, sessions: f64) -> f64 {
         let used = sessions * self.load_per_session / self.cores;
         if used >= 1.0 {
@@ -126,7 +126,7 @@ struct Current {
     serving_cell: usize,
     server: RegionId,
     group: Option<GroupIx>,
-    /// One-way delay to the clients [s].
+    /// One-way delay to the clients \[s\].
     delay: f64,
     /// Share of the client cell's new sessions that its resolvers send here …
     share: f64,
@@ -148,7 +148,7 @@ struct Serving {
     wanted: f64,
     /// Share of those that find room.
     accepted: f64,
-    /// Session time of the step [s] …
+    /// Session time of the step \[s\] …
     seconds: f64,
     /// … of which on machines with too many sessions …
     short_seconds: f64,
@@ -156,7 +156,7 @@ struct Serving {
     carried_seconds: f64,
     /// Share of requests later than the objective allows, weighted by session time.
     late_seconds: f64,
-    /// Mean response time of requests [s], weighted by session time.
+    /// Mean response time of requests \[s\], weighted by session time.
     response_seconds: f64,
 }
 
@@ -547,7 +547,7 @@ impl FluidLoad {
     }
 }
 
-/// A response time beyond this is as bad as this [s].
+/// A response time beyond this is as bad as this \[s\].
 const LONGEST_RESPONSE: f64 = 60.0;
 /// Points that stand for the distribution of a response time.
 const RESPONSE_PARTS: u32 = 16;

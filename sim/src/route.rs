@@ -6,7 +6,7 @@ use forebay_world::{LinkEnds, LinkId, RegionId, Topology};
 #[derive(Clone, Debug)]
 pub(crate) struct Routes {
     regions: usize,
-    /// (one-way delay [s], links after the serving region's access link), dense serving × client; `None` when cut off.
+    /// (one-way delay \[s\], links after the serving region's access link), dense serving × client; `None` when cut off.
     ways: Vec<Option<(f64, Vec<LinkId>)>>,
 }
 
@@ -54,7 +54,7 @@ impl Routes {
         Routes { regions, ways }
     }
 
-    /// Backbone links and their delay [s] from `server` to clients of `client`; `None` when there is no way.
+    /// Backbone links and their delay \[s\] from `server` to clients of `client`; `None` when there is no way.
     pub(crate) fn way(&self, server: RegionId, client: RegionId) -> Option<(f64, &[LinkId])> {
         self.ways[server.index() * self.regions + client.index()].as_ref().map(|(delay, links)| (*delay, &links[..]))
     }

@@ -25,19 +25,19 @@ pub struct Score {
     pub vm_hours: f64,
     /// Hours of ready virtual machines beyond those that the sessions under way needed.
     pub over_provisioned_vm_hours: f64,
-    /// Price of those hours [currency unit].
+    /// Price of those hours \[currency unit\].
     pub capacity_cost: f64,
-    /// Price of the violated minutes [currency unit].
+    /// Price of the violated minutes \[currency unit\].
     pub violation_cost: f64,
-    /// What the operator pays in all: the objective [currency unit].
+    /// What the operator pays in all: the objective \[currency unit\].
     pub cost: f64,
     /// Launches and destructions.
     pub churn: u64,
-    /// Latency over all requests and starts [ms].
+    /// Latency over all requests and starts \[ms\].
     pub latency_ms: LatencyMs,
 }
 
-/// Quantiles of a latency [ms].
+/// Quantiles of a latency \[ms\].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LatencyMs {
     /// Median.
@@ -59,9 +59,9 @@ pub(crate) struct Done {
     pub(crate) rejected: f64,
     /// Sessions cut off by a failure.
     pub(crate) lost: f64,
-    /// Session time [s].
+    /// Session time \[s\].
     pub(crate) seconds: f64,
-    /// Session time below the floor of its rate [s].
+    /// Session time below the floor of its rate \[s\].
     pub(crate) short_seconds: f64,
     /// Requests answered.
     pub(crate) requests: f64,
@@ -109,7 +109,7 @@ pub(crate) struct Scorer {
     window: Vec<Done>,
     /// Violated minutes in a row.
     run_of_violations: Vec<u32>,
-    /// Latencies of the running window, by cell [s].
+    /// Latencies of the running window, by cell \[s\].
     pub(crate) latency: Vec<QuantileSketch>,
     latency_total: QuantileSketch,
     starts: f64,

@@ -17,9 +17,9 @@ use crate::processor::Processor;
 use crate::world::{Event, Ground, class};
 use crate::{Setup, Stream};
 
-/// Asking the authoritative servers takes a client this long [s].
+/// Asking the authoritative servers takes a client this long \[s\].
 const AUTHORITY_SECONDS: f64 = 0.02;
-/// A client that meets a machine that is gone or full asks again after this long [s].
+/// A client that meets a machine that is gone or full asks again after this long \[s\].
 const RETRY_SECONDS: f64 = 1.0;
 /// Round trips before the first byte of content: one to connect, one to ask (TLS 1.3 adds one more; RFC 8446).
 pub(crate) const START_ROUND_TRIPS: f64 = 3.0;
@@ -149,7 +149,7 @@ impl SessionLoad {
         self.watch_flows(ground);
     }
 
-    /// The machine a client is sent to, and how long finding it took [s]; `None` when nobody serves.
+    /// The machine a client is sent to, and how long finding it took \[s\]; `None` when nobody serves.
     fn resolve(
         &mut self,
         ground: &mut Ground,

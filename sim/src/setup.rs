@@ -51,7 +51,7 @@ pub enum Fidelity {
     Fluid(Duration),
 }
 
-/// Offset from UTC over time: (from, offset [s]), ascending; the first entry holds before it too.
+/// Offset from UTC over time: (from, offset \[s\]), ascending; the first entry holds before it too.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalTime(pub Vec<(Timestamp, i32)>);
 
@@ -72,7 +72,7 @@ pub enum Load {
 /// A daily and weekly shape around a mean.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Synthetic {
-    /// Sessions that begin, mean over a week [1/s].
+    /// Sessions that begin, mean over a week \[1/s\].
     pub sessions_per_second: f64,
     /// Factor by hour of the local day, at the middle of each hour, linear in between; mean 1.
     pub daily: [f64; 24],
@@ -91,7 +91,7 @@ pub struct RateSeries {
     pub start: Timestamp,
     /// Length of a step.
     pub step: Duration,
-    /// Sessions that begin [1/s].
+    /// Sessions that begin \[1/s\].
     pub sessions_per_second: Vec<f64>,
 }
 

@@ -88,7 +88,7 @@ pub(crate) struct Ground {
     pub(crate) slices: BTreeMap<SliceId, PlannedSlice>,
     /// The network's handles of the topology's links, dense.
     links: Vec<LinkIx>,
-    /// Session time by serving cell in the running minute [s].
+    /// Session time by serving cell in the running minute \[s\].
     pub(crate) serving_seconds: Vec<f64>,
 }
 

@@ -51,9 +51,9 @@ pub struct Demand {
     pub rejected: u64,
     /// Sessions under way, mean over the window.
     pub sessions: f64,
-    /// Processors in use for them, mean [1/1000 vCPU].
+    /// Processors in use for them, mean \[1/1000 vCPU\].
     pub cpu: Cpu,
-    /// Delivered to them, mean [bit/s].
+    /// Delivered to them, mean \[bit/s\].
     pub bandwidth: BitsPerSecond,
     /// Share of the window's work that missed the objective, 0 to 1.
     pub bad_share: f64,
@@ -132,9 +132,9 @@ pub struct HostSeen {
 pub struct LinkUse {
     /// Which link.
     pub link: LinkId,
-    /// What it can carry now, zero when cut [bit/s].
+    /// What it can carry now, zero when cut \[bit/s\].
     pub capacity: BitsPerSecond,
-    /// What it carried, mean [bit/s].
+    /// What it carried, mean \[bit/s\].
     pub used: BitsPerSecond,
 }
 
@@ -145,9 +145,9 @@ pub struct SliceUse {
     pub slice: SliceId,
     /// Its rates as configured now.
     pub stands: PlannedSlice,
-    /// What it carried, mean [bit/s].
+    /// What it carried, mean \[bit/s\].
     pub used: BitsPerSecond,
-    /// What its sessions would have taken on an idle network, mean [bit/s].
+    /// What its sessions would have taken on an idle network, mean \[bit/s\].
     pub offered: BitsPerSecond,
 }
 

@@ -8,11 +8,11 @@ use crate::{BitsPerSecond, Bytes, Cpu, Flavour, Host};
 /// What a host has left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Room {
-    /// Processors [1/1000 vCPU].
+    /// Processors \[1/1000 vCPU\].
     pub cpu: Cpu,
-    /// Memory [byte].
+    /// Memory \[byte\].
     pub memory: Bytes,
-    /// Network interface [bit/s].
+    /// Network interface \[bit/s\].
     pub bandwidth: BitsPerSecond,
 }
 

@@ -84,9 +84,9 @@ pub enum VmIntent {
 /// One slice that shall stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlannedSlice {
-    /// Rate it is guaranteed [bit/s].
+    /// Rate it is guaranteed \[bit/s\].
     pub guarantee: BitsPerSecond,
-    /// Rate it cannot exceed [bit/s].
+    /// Rate it cannot exceed \[bit/s\].
     pub ceiling: BitsPerSecond,
     /// Share of what is left over, against slices of the same priority.
     pub weight: u32,

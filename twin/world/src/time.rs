@@ -40,7 +40,7 @@ impl Timestamp {
         self.0
     }
 
-    /// Seconds since the epoch [s].
+    /// Seconds since the epoch \[s\].
     pub fn as_secs_f64(self) -> f64 {
         self.0 as f64 / NANOS_PER_SECOND as f64
     }
@@ -178,12 +178,12 @@ impl Duration {
         self.0
     }
 
-    /// Seconds [s].
+    /// Seconds \[s\].
     pub fn as_secs_f64(self) -> f64 {
         self.0 as f64 / NANOS_PER_SECOND as f64
     }
 
-    /// Hours [h].
+    /// Hours \[h\].
     pub fn as_hours_f64(self) -> f64 {
         self.as_secs_f64() / 3600.0
     }
@@ -345,7 +345,7 @@ fn parse_rfc3339(text: &str) -> Option<Timestamp> {
     u64::try_from(seconds).ok()?.checked_mul(NANOS_PER_SECOND)?.checked_add(nanos).map(Timestamp)
 }
 
-/// Splits `18:00:00+02:00` into the clock and its offset from UTC [s].
+/// Splits `18:00:00+02:00` into the clock and its offset from UTC \[s\].
 fn split_offset(clock: &str) -> Option<(&str, i64)> {
     if let Some(utc) = clock.strip_suffix(['Z', 'z']) {
         return Some((utc, 0));

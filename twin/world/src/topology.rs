@@ -131,9 +131,9 @@ impl Topology {
 pub struct Region {
     /// Short name, unique: `ams`.
     pub name: String,
-    /// Latitude [degrees north].
+    /// Latitude \[degrees north\].
     pub lat: f64,
-    /// Longitude [degrees east].
+    /// Longitude \[degrees east\].
     pub lon: f64,
     /// IANA time zone: `Europe/Amsterdam`.
     pub time_zone: String,
@@ -148,11 +148,11 @@ pub struct Host {
     pub name: String,
     /// Where it stands.
     pub region: RegionId,
-    /// Processors [1/1000 vCPU].
+    /// Processors \[1/1000 vCPU\].
     pub cpu: Cpu,
-    /// Memory [byte].
+    /// Memory \[byte\].
     pub memory: Bytes,
-    /// Network interface [bit/s].
+    /// Network interface \[bit/s\].
     pub bandwidth: BitsPerSecond,
     /// Virtual machines it boots at the same time; others wait their turn.
     pub concurrent_boots: u32,
@@ -165,7 +165,7 @@ pub struct Link {
     pub name: String,
     /// What it joins.
     pub ends: LinkEnds,
-    /// Capacity, in each direction [bit/s].
+    /// Capacity, in each direction \[bit/s\].
     pub capacity: BitsPerSecond,
     /// One-way delay.
     pub delay: Duration,
@@ -186,13 +186,13 @@ pub enum LinkEnds {
 pub struct Flavour {
     /// Unique name: `edge-8`.
     pub name: String,
-    /// Processors [1/1000 vCPU].
+    /// Processors \[1/1000 vCPU\].
     pub cpu: Cpu,
-    /// Memory [byte].
+    /// Memory \[byte\].
     pub memory: Bytes,
-    /// Network interface [bit/s].
+    /// Network interface \[bit/s\].
     pub bandwidth: BitsPerSecond,
-    /// Price of one hour, from request to destruction [currency unit / h].
+    /// Price of one hour, from request to destruction \[currency unit / h\].
     pub price_per_hour: f64,
     /// Median of the time from request to booted.
     pub boot_median: Duration,
@@ -227,12 +227,12 @@ pub struct ResourceClass {
     pub priority: u8,
     /// When a minute counts as violated.
     pub slo: Slo,
-    /// What a violated minute of one region costs the operator [currency unit / min].
+    /// What a violated minute of one region costs the operator \[currency unit / min\].
     pub violation_price_per_minute: f64,
 }
 
 impl ResourceClass {
-    /// Mean processor use of one session [1/1000 vCPU].
+    /// Mean processor use of one session \[1/1000 vCPU\].
     pub fn cpu_per_session(&self) -> Cpu {
         match self.work {
             Work::Interactive { requests_per_second, service, .. } => {
@@ -249,7 +249,7 @@ impl ResourceClass {
 pub enum Work {
     /// Video streaming: holds a bit rate for a while.
     Streaming {
-        /// Rate it needs [bit/s].
+        /// Rate it needs \[bit/s\].
         bit_rate: BitsPerSecond,
         /// Mean time watched.
         duration: Duration,
@@ -258,12 +258,12 @@ pub enum Work {
     Download {
         /// Mean size.
         size: Bytes,
-        /// The most one client can take [bit/s].
+        /// The most one client can take \[bit/s\].
         rate: BitsPerSecond,
     },
     /// Interactive: short requests that share a virtual machine's processors.
     Interactive {
-        /// Requests a session sends [1/s].
+        /// Requests a session sends \[1/s\].
         requests_per_second: f64,
         /// Mean processor time of a request.
         service: Duration,
@@ -275,7 +275,7 @@ pub enum Work {
 }
 
 impl Work {
-    /// Mean rate of one undisturbed session [bit/s].
+    /// Mean rate of one undisturbed session \[bit/s\].
     pub fn bandwidth_per_session(&self) -> BitsPerSecond {
         match *self {
             Work::Streaming { bit_rate, .. } => bit_rate,
@@ -286,7 +286,7 @@ impl Work {
         }
     }
 
-    /// Mean length of an undisturbed session [s].
+    /// Mean length of an undisturbed session \[s\].
     pub fn mean_seconds(&self) -> f64 {
         match *self {
             Work::Streaming { duration, .. } | Work::Interactive { duration, .. } => duration.as_secs_f64(),

@@ -172,21 +172,21 @@ const SIZE_UNITS: &[(&str, u64)] = &[
 const CPU_UNITS: &[(&str, u64)] = &[("vCPU", 1_000), ("mCPU", 1)];
 
 quantity!(
-    /// A data rate [bit/s].
+    /// A data rate \[bit/s\].
     BitsPerSecond,
     RATE_UNITS,
     "0 bit/s",
     "a data rate such as \"10 Gbit/s\", \"2.5 Mbit/s\" or \"800 kbit/s\""
 );
 quantity!(
-    /// An amount of data or memory [byte].
+    /// An amount of data or memory \[byte\].
     Bytes,
     SIZE_UNITS,
     "0 B",
     "a size such as \"16 GiB\", \"500 MB\" or \"64 KiB\""
 );
 quantity!(
-    /// A share of processors [1/1000 of a virtual CPU].
+    /// A share of processors \[1/1000 of a virtual CPU\].
     Cpu,
     CPU_UNITS,
     "0 vCPU",
@@ -201,7 +201,7 @@ impl Cpu {
 }
 
 impl Bytes {
-    /// As bits [bit].
+    /// As bits \[bit\].
     pub fn bits(self) -> f64 {
         self.as_f64() * 8.0
     }
