@@ -110,9 +110,9 @@ pub struct Network {
 
 #[derive(Clone, Debug)]
 struct Link {
-    /// What it carries at most [bit/s].
+    /// What it carries at most \[bit/s\].
     capacity: f64,
-    /// Sum of its flows' caps [bit/s].
+    /// Sum of its flows' caps \[bit/s\].
     demand: f64,
     /// Groups with flows.
     busy: u32,
@@ -121,7 +121,7 @@ struct Link {
     component: u32,
     /// Position in its component's filling order, while contended.
     step: u32,
-    /// Sum of the guarantees of slices that stand on it [bit/s].
+    /// Sum of the guarantees of slices that stand on it \[bit/s\].
     guaranteed: u64,
     groups: Vec<u32>,
     /// Bundles with flows that cross it, while contended.
@@ -191,7 +191,7 @@ impl Network {
         Network { flows_free: NONE, ..Network::default() }
     }
 
-    /// Adds a link of this capacity [bit/s].
+    /// Adds a link of this capacity \[bit/s\].
     pub fn add_link(&mut self, capacity: f64) -> LinkIx {
         assert!(capacity >= 0.0 && capacity.is_finite(), "capacity of a link: {capacity}");
         let link = Link {
@@ -230,7 +230,7 @@ impl Network {
         self.links_free.push(link.0);
     }
 
-    /// Gives a link another capacity [bit/s]; zero cuts it.
+    /// Gives a link another capacity \[bit/s\]; zero cuts it.
     pub fn set_capacity(&mut self, now: Timestamp, link: LinkIx, capacity: f64) {
         assert!(capacity >= 0.0 && capacity.is_finite(), "capacity of a link: {capacity}");
         self.pass(now);
@@ -243,7 +243,7 @@ impl Network {
         self.judge_link(link.0);
     }
 
-    /// What a link carries at most [bit/s].
+    /// What a link carries at most \[bit/s\].
     pub fn capacity(&self, link: LinkIx) -> f64 {
         self.links[link.0 as usize].capacity
     }
@@ -291,7 +291,7 @@ impl Network {
     }
 
     /// Finds or creates the group of flows that take `path` (in any order, no link twice) through `slice` at no more
-    /// than `cap` each [bit/s]. A flow is short when its rate is below `floor` times `cap`.
+    /// than `cap` each \[bit/s\]. A flow is short when its rate is below `floor` times `cap`.
     pub fn group(&mut self, now: Timestamp, path: &[LinkIx], slice: Option<SliceId>, cap: f64, floor: f64) -> GroupIx {
         assert!(cap > 0.0 && cap.is_finite(), "cap of a flow: {cap}");
         assert!(path.len() <= PATH_LINKS_MAX, "a path of {} links", path.len());
@@ -404,7 +404,7 @@ impl Network {
         self.set_inelastic(group.0, count);
     }
 
-    /// Rate of each flow of a group [bit/s]; of a group without flows, what its bundle gets, which may be zero.
+    /// Rate of each flow of a group \[bit/s\]; of a group without flows, what its bundle gets, which may be zero.
     pub fn rate(&mut self, group: GroupIx) -> f64 {
         self.fill_dirty();
         self.bundles.rows[self.groups[group.0 as usize].bundle as usize].rate

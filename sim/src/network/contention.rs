@@ -13,7 +13,7 @@ use super::{COOL_SHARE, NONE, Network, PATH_LINKS_MAX};
 pub(super) struct Bundles {
     pub(super) rows: Vec<Row>,
     pub(super) paths: Vec<Path>,
-    /// In a filling: what the bundle carries, when it has stopped [bit/s]; less its number of flows, while it rises.
+    /// In a filling: what the bundle carries, when it has stopped \[bit/s\]; less its number of flows, while it rises.
     pub(super) loads: Vec<f64>,
     pub(super) metas: Vec<Meta>,
     /// Asked by key only, never walked.
@@ -25,17 +25,17 @@ pub(super) struct Bundles {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Row {
     pub(super) count: f64,
-    /// [bit/s]
+    /// \[bit/s\]
     pub(super) cap: f64,
-    /// [bit/s]
+    /// \[bit/s\]
     pub(super) rate: f64,
-    /// Served to each flow since the clock began [bit].
+    /// Served to each flow since the clock began \[bit\].
     pub(super) served: f64,
-    /// What the clock will read when the next elastic flow ends [bit].
+    /// What the clock will read when the next elastic flow ends \[bit\].
     pub(super) head: f64,
-    /// Time below the floor [s].
+    /// Time below the floor \[s\].
     pub(super) short: f64,
-    /// Rate below which a flow is short [bit/s].
+    /// Rate below which a flow is short \[bit/s\].
     floor: f64,
     /// Instant at which the clocks were read [ns].
     pub(super) at: u64,
@@ -53,7 +53,7 @@ impl Row {
         self.at = now;
     }
 
-    /// How long until the next elastic flow ends at the present rate [s]; infinite when none does.
+    /// How long until the next elastic flow ends at the present rate \[s\]; infinite when none does.
     #[inline]
     pub(super) fn seconds_left(&self) -> f64 {
         let left = self.head - self.served;

@@ -19,7 +19,7 @@ pub(super) struct Scratch {
     place: Vec<(u32, u32)>,
 }
 
-/// What a link carries: `at_zero` + `slope`·t [bit/s].
+/// What a link carries: `at_zero` + `slope`·t \[bit/s\].
 #[derive(Clone, Copy, Debug, Default)]
 struct Line {
     at_zero: f64,
@@ -34,16 +34,16 @@ struct Rise {
     slice: u32,
     priority: u8,
     weight: f64,
-    /// What it carries at t = 0 and at most [bit/s].
+    /// What it carries at t = 0 and at most \[bit/s\].
     total: f64,
     ceiling: f64,
     /// Its bundles that rise, among the open ones.
     from: u32,
     end: u32,
-    /// Rate of each of its flows that rise: `at_zero` + `slope`·t [bit/s].
+    /// Rate of each of its flows that rise: `at_zero` + `slope`·t \[bit/s\].
     at_zero: f64,
     slope: f64,
-    /// The least cap among them [bit/s].
+    /// The least cap among them \[bit/s\].
     cap_min: f64,
 }
 
@@ -70,7 +70,7 @@ impl Network {
         }
     }
 
-    /// Notes that a slice reached its guarantee when its flows were at `level` [bit/s]. Of the `bundles` that this
+    /// Notes that a slice reached its guarantee when its flows were at `level` \[bit/s\]. Of the `bundles` that this
     /// stopped, those below their cap may rise further.
     pub(super) fn offer_excess(&mut self, slice: u32, level: f64, bundles: &[u32]) {
         let from = self.scratch.excess.open.len() as u32;

@@ -15,9 +15,9 @@ use super::{Link, NONE, Network, Slice};
 pub(super) struct Step {
     /// Where the bundles that it stopped begin among the stopped.
     pub(super) from: u32,
-    /// Rate at which it stopped them, but for those with a lower cap; infinite when it does not fill up [bit/s].
+    /// Rate at which it stopped them, but for those with a lower cap; infinite when it does not fill up \[bit/s\].
     level: f64,
-    /// The highest finite level so far [bit/s].
+    /// The highest finite level so far \[bit/s\].
     peak: f64,
     /// When a flow of these bundles ends first [ns].
     due: u64,
@@ -30,9 +30,9 @@ pub(super) struct Step {
 pub(super) struct Scratch {
     /// Bundles that rise at the limit looked at.
     rising: Vec<u32>,
-    /// Limits on guarantees: for each slice, what it is guaranteed after scaling [bit/s].
+    /// Limits on guarantees: for each slice, what it is guaranteed after scaling \[bit/s\].
     guarantees: Vec<f64>,
-    /// New rates, by bundle [bit/s].
+    /// New rates, by bundle \[bit/s\].
     pub(super) rates: Vec<f64>,
     pub(super) excess: super::excess::Scratch,
     pub(super) roots: Vec<u32>,

@@ -10,7 +10,7 @@ pub(super) struct Key {
     /// Ascending; `NONE` after the last.
     pub(super) links: [u32; PATH_LINKS_MAX],
     pub(super) slice: u32,
-    /// Bits of an `f64` [bit/s].
+    /// Bits of an `f64` \[bit/s\].
     pub(super) cap: u64,
     /// Bits of an `f64`, a share of the cap.
     pub(super) floor: u64,
