@@ -25,8 +25,8 @@
 //! # Alarms
 //!
 //! An event that may be cancelled or moved is an [alarm](Agenda::alarm): a slot that owns its event, and at most one
-//! valid entry in the queue. Moved to a later instant, the entry stays and is put back when it comes up too early; moved to an
-//! earlier one, it is superseded by a new entry and thrown away when it comes up.
+//! valid entry in the queue. Moved to a later instant, the entry stays and is put back when it comes up too early; moved
+//! to an earlier one, it is superseded by a new entry and thrown away when it comes up.
 
 mod far;
 mod near;

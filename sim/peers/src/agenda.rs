@@ -26,6 +26,29 @@ pub fn hold(work: Hold) -> Measured {
     Measured { cpu_seconds: cpu_seconds() - begin, check: agenda.now().as_secs_f64() }
 }
 
+/// Clones an agenda in the middle of a run; checks that the clone goes on as the original.
+pub fn fork(pending: u32) -> Measured {
+    let mut draws = Draws(42);
+    let mut agenda = Agenda::new();
+    for id in 0..pending {
+        agenda.schedule_in(Duration::from_nanos(nanos(draws.exponential())), 0, id);
+    }
+    let run = |agenda: &mut Agenda<u32>, mut draws: Draws, events: u32| {
+        for _ in 0..events {
+            let (_, id) = agenda.pop().expect("N events are pending");
+            agenda.schedule_in(Duration::from_nanos(nanos(draws.exponential())), 0, id);
+        }
+        agenda.now().as_secs_f64()
+    };
+    run(&mut agenda, draws.clone(), pending);
+    let begin = cpu_seconds();
+    let mut fork = agenda.clone();
+    let cpu_seconds = cpu_seconds() - begin;
+    let check = run(&mut agenda, draws.clone(), pending);
+    assert!(run(&mut fork, draws, pending) == check, "a clone goes on as the original");
+    Measured { cpu_seconds, check }
+}
+
 #[derive(Clone, Copy)]
 enum Event {
     Arrival,

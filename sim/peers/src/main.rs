@@ -8,6 +8,7 @@ mod draws;
 mod heap;
 mod nexosim_engine;
 mod simcore_engine;
+mod summary;
 
 /// HOLD: `pending` events are scheduled an exponential time ahead; each, when it comes up, schedules the next one.
 /// The first `warmup` events are not timed.
@@ -30,8 +31,7 @@ fn main() {
     let number = |text: &str| text.parse::<u64>().unwrap_or_else(|_| usage());
     match words[..] {
         [engine, "hold", pending, events, warmup] => {
-            let work =
-                Hold { pending: number(pending) as u32, events: number(events), warmup: number(warmup) };
+            let work = Hold { pending: number(pending) as u32, events: number(events), warmup: number(warmup) };
             let measured = match engine {
                 "agenda" => agenda::hold(work),
                 "binary-heap" => heap::hold(work),
@@ -52,12 +52,24 @@ fn main() {
             };
             println!("{engine},mm1,1,{customers},{:.6},{:.4}", measured.cpu_seconds, measured.check);
         }
+        ["agenda", "fork", pending] => {
+            let measured = agenda::fork(number(pending) as u32);
+            println!("agenda,fork,{pending},1,{:.6},{:.6}", measured.cpu_seconds, measured.check);
+        }
+        ["summary", path] => {
+            if let Err(error) = summary::print(path) {
+                eprintln!("{error}");
+                std::process::exit(2);
+            }
+        }
         _ => usage(),
     }
 }
 
 fn usage() -> ! {
     eprintln!("usage: peers agenda|binary-heap|simcore|nexosim (hold PENDING EVENTS WARMUP | mm1 CUSTOMERS)");
+    eprintln!("       peers agenda fork PENDING");
+    eprintln!("       peers summary RAW.CSV");
     std::process::exit(2);
 }
 

@@ -2,8 +2,8 @@
 //!
 //! Two parts. The *run* is a sorted array read from its head; most entries come by way of an opened bucket, are sorted
 //! once and leave with one addition. An entry that arrives late goes into the run when its place is at the end (events
-//! at one instant, in turn) or among the first few (a short delay); all others go to a 4-ary heap, whose four children
-//! lie in two cache lines.
+//! at one instant, in turn) or among the first few (a short delay); all others go to a 4-ary heap, where the four
+//! children of an entry lie side by side.
 
 use super::queue::Entry;
 

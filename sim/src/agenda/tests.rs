@@ -316,8 +316,11 @@ fn a_queue_with_one_server_follows_the_agreed_path() {
     assert_eq!(format!("{:.4}", waited.as_secs_f64() / f64::from(customers)), "3.9537");
 }
 
+/// Draws a delay [ns].
+type Delay = fn(&mut SplitMix) -> u64;
+
 /// Delay distributions that break queues which estimate a bucket's width.
-const SKEWED: [(&str, fn(&mut SplitMix) -> u64); 9] = [
+const SKEWED: [(&str, Delay); 9] = [
     ("exponential", |draws| (draws.exponential() * 1e9) as u64),
     ("bimodal", |draws| (draws.exponential() * if draws.uniform() < 0.9 { 1e3 } else { 1e9 }) as u64),
     ("camel", |draws| {
@@ -374,6 +377,28 @@ fn a_clone_goes_on_as_the_original() {
         let mut fork = agenda.clone();
         let went = run(&mut agenda, 3);
         assert_eq!(run(&mut fork, 3), went, "{name}");
+    }
+}
+
+/// Memory is a pool: once it holds the most that was ever pending, events come and go without allocation.
+#[test]
+fn memory_stays_as_it_is_when_events_come_and_go() {
+    for (name, delay) in SKEWED {
+        let mut draws = SplitMix(3);
+        let mut agenda = Agenda::new();
+        let mut run = |agenda: &mut Agenda<u64>| {
+            for _ in 0..100_000 {
+                let (_, id) = agenda.pop().unwrap();
+                agenda.schedule_in(Duration::from_nanos(delay(&mut draws)), 0, id);
+            }
+            agenda.events.capacity_bytes()
+        };
+        for id in 0..10_000 {
+            agenda.schedule(Timestamp::from_nanos(id), 0, id);
+        }
+        let settled = run(&mut agenda);
+        // Two eighths: how evenly the buckets are filled still varies.
+        assert!(run(&mut agenda) * 4 <= settled * 5, "{name}");
     }
 }
 
