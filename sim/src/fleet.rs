@@ -57,11 +57,11 @@ pub(crate) struct Vm {
 
 impl Vm {
     /// Use of its scarcest resource since the window began, as time at full use \[s\].
-    pub(crate) fn busy_seconds(&self, topology: &Topology) -> f64 {
+    pub(crate) fn busy_seconds(&self, topology: &Topology, places: &[f64]) -> f64 {
         if self.interactive.is_some() {
             self.busy_core_seconds / topology.flavours[self.planned.flavour.index()].cpu.cores()
         } else {
-            self.session_seconds / topology.sessions_per_vm(self.planned.class)
+            self.session_seconds / places[self.planned.class.index()]
         }
     }
 

@@ -88,7 +88,7 @@ impl Response {
 }
 
 impl ClassFlow {
-    fn new(topology: &Topology, class_id: ClassId) -> Self {
+    fn new(topology: &Topology, class_id: ClassId, places: f64) -> Self {
         let class = topology.class(class_id);
         let response = match class.work {
             Work::Interactive { requests_per_second, service, .. } => {
@@ -104,7 +104,7 @@ impl ClassFlow {
             Work::Streaming { .. } | Work::Download { .. } => None,
         };
         ClassFlow {
-            places: topology.sessions_per_vm(class_id),
+            places,
             length: class.work.mean_seconds(),
             cap: class.work.bandwidth_per_session().as_f64(),
             response,
@@ -179,7 +179,7 @@ impl FluidLoad {
             query_rest: vec![QueryRest::default(); cells],
             serving: vec![Serving::default(); cells],
             classes: (0..setup.topology.classes.len())
-                .map(|class| ClassFlow::new(&setup.topology, ClassId::at(class)))
+                .map(|class| ClassFlow::new(&setup.topology, ClassId::at(class), ground.places[class]))
                 .collect(),
         }
     }

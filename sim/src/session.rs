@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use forebay_world::{QuerySample, RegionId, Timestamp, VmState, Work};
+use forebay_world::{Duration, QuerySample, RegionId, Timestamp, VmState, Work};
 
 use crate::agenda::AlarmId;
 use crate::content::CacheCurve;
@@ -307,7 +307,7 @@ fn pace_requests(ground: &mut Ground, now: Timestamp, ordinal: Ordinal, change: 
     interactive.since = now;
     let rate = sessions * requests_per_second;
     if rate > 0.0 {
-        let wait = forebay_world::Duration::from_secs_f64_saturating(interactive.until_request / rate);
+        let wait = Duration::from_secs_f64_saturating(interactive.until_request / rate);
         ground.agenda.set(interactive.next_request, now.saturating_add(wait));
     } else {
         ground.agenda.cancel(interactive.next_request);
@@ -342,7 +342,7 @@ impl Ground {
     /// Whether a machine serves and has room for one more session.
     fn has_room(&self, ordinal: Ordinal) -> bool {
         let Some(vm) = self.fleet.get(ordinal) else { return false };
-        let limit = self.setup.overload_limit * self.setup.topology.sessions_per_vm(vm.planned.class);
+        let limit = self.setup.overload_limit * self.places[vm.planned.class.index()];
         matches!(vm.state, VmState::Ready | VmState::Draining) && vm.sessions + 1.0 <= limit
     }
 

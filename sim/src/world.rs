@@ -17,9 +17,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use forebay_world::{
-    BitsPerSecond, Cpu, Demand, Duration, Generation, HostId, HostSeen, LinkEnds, LinkId, LinkUse, Meter, Observation,
-    Occurrence, Plan, PlannedSlice, PlannedVm, RegionId, SliceId, SliceUse, Steering, Step, Synchrony, Timestamp, VmId,
-    VmSeen, VmState, What, Work, World, WorldError,
+    BitsPerSecond, ClassId, Cpu, Demand, Duration, Generation, HostId, HostSeen, LinkEnds, LinkId, LinkUse, Meter,
+    Observation, Occurrence, Plan, PlannedSlice, PlannedVm, RegionId, SliceId, SliceUse, Steering, Step, Synchrony,
+    Timestamp, VmId, VmSeen, VmState, What, Work, World, WorldError,
 };
 
 use crate::agenda::Agenda;
@@ -86,6 +86,8 @@ pub(crate) struct Ground {
     pub(crate) routes: Routes,
     pub(crate) occurrences: Vec<Occurrence>,
     pub(crate) slices: BTreeMap<SliceId, PlannedSlice>,
+    /// Sessions that a machine has places for, by class.
+    pub(crate) places: Arc<[f64]>,
     /// The network's handles of the topology's links, dense.
     links: Vec<LinkIx>,
     /// Session time by serving cell in the running minute \[s\].
@@ -136,6 +138,7 @@ impl SimWorld {
             routes: Routes::new(&topology, |_| false),
             occurrences: Vec::new(),
             slices: BTreeMap::new(),
+            places: (0..topology.classes.len()).map(|class| topology.sessions_per_vm(ClassId::at(class))).collect(),
             links,
             serving_seconds: vec![0.0; topology.cells()],
             setup: Arc::clone(&setup),
@@ -220,11 +223,11 @@ impl SimWorld {
         let ground = &mut self.ground;
         let setup = Arc::clone(&ground.setup);
         let bill = ground.fleet.bill(now);
-        let Ground { fleet, serving_seconds, scorer, occurrences, .. } = ground;
+        let Ground { fleet, serving_seconds, scorer, occurrences, places, .. } = ground;
         let standing = (0..setup.topology.cells()).map(|cell| {
             let (_, class) = setup.topology.cell_at(cell);
             let sessions = std::mem::take(&mut serving_seconds[cell]) / MINUTE.as_secs_f64();
-            (fleet.ready(cell).len() as f64, sessions, setup.topology.sessions_per_vm(class))
+            (fleet.ready(cell).len() as f64, sessions, places[class.index()])
         });
         let starved = std::mem::take(&mut self.starved_seconds);
         scorer.close_minute(now, &setup.topology, bill, standing, starved, occurrences);
@@ -293,7 +296,7 @@ impl SimWorld {
             Work::Interactive { .. } => nic,
             // For the rest, the scarcest of processor, memory and interface, in terms of bandwidth.
             Work::Streaming { .. } | Work::Download { .. } => {
-                nic.min(topology.sessions_per_vm(planned.class) * class.work.bandwidth_per_session().as_f64())
+                nic.min(ground.places[planned.class.index()] * class.work.bandwidth_per_session().as_f64())
             }
         };
         let link = ground.network.add_link(capacity);
@@ -515,7 +518,7 @@ impl SimWorld {
         let seen = self.ground.fleet.inventory().map(|(vm, mut seen)| {
             let serves = matches!(vm.state, VmState::Ready | VmState::Draining);
             if serves && !standing.silent(vm.planned.region) && seconds > 0.0 {
-                let busy = vm.busy_seconds(topology);
+                let busy = vm.busy_seconds(topology, &self.ground.places);
                 seen.utilization = Some(busy / seconds);
             }
             seen
