@@ -53,3 +53,5 @@ pub fn drive<W: World + ?Sized>(
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod trial;
