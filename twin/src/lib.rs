@@ -3,7 +3,10 @@
 //! One policy, four lives: tried in a simulated world, compared with others over many seeds, watched in shadow beside
 //! production, and let loose on real switches and hypervisors, with not one line of it changed.
 
+pub mod controller;
 pub mod decision;
+pub mod forecast;
+pub mod scenario;
 pub mod tick;
 
 pub use decision::{Bound, CellDecision, Decision, Fan};

@@ -1,0 +1,3 @@
+//! Stand-in until the controller is here.
+mod config;
+pub use config::*;

@@ -1,0 +1,3 @@
+//! Stand-in until forecasts are here.
+/// Names.
+pub const NAMES: &[&str] = &["profile"];
