@@ -1,7 +1,10 @@
 //! Made-up recordings, for replay scenarios that are run without one: always the same, and said to be made up.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use forebay_adapters::CountSeries;
 use forebay_adapters::counts::{ReadReport, Series};
+use forebay_adapters::query::{LoggedQuery, Vantage};
 use forebay_sim::Stream;
 use forebay_world::{Duration, Timestamp};
 
@@ -66,4 +69,46 @@ pub(super) fn counts(start: Option<Timestamp>) -> CountSeries {
 /// Standard normal (G. Box, M. Muller, 1958).
 fn normal(noise: &mut Stream) -> f64 {
     (-2.0 * noise.uniform().ln()).sqrt() * (std::f64::consts::TAU * noise.uniform()).cos()
+}
+
+/// Clients of a made-up log; each asks one of a few resolvers.
+const CLIENTS: u64 = 120;
+const QUERIES_PER_SECOND: f64 = 30.0;
+const LOG_SECONDS: f64 = 1200.0;
+
+/// Twenty minutes of queries between clients and their resolvers: Poisson arrivals at a rate that swells by half and
+/// ebbs again, names by Zipf's law.
+pub(super) fn queries(start: Option<Timestamp>, take: &mut dyn FnMut(&LoggedQuery<'_>)) {
+    let start = start.unwrap_or(MONDAY + Duration::from_hours(18));
+    let mut chance = Stream::new(0, "surrogate/queries", 0);
+    let most = 1.5 * QUERIES_PER_SECOND;
+    let mut seconds = 0.0;
+    loop {
+        // Thinning (P. Lewis, G. Shedler, 1979).
+        seconds += chance.exponential() / most;
+        if seconds >= LOG_SECONDS {
+            return;
+        }
+        let swell = 1.0 + 0.5 * (std::f64::consts::PI * seconds / LOG_SECONDS).sin().powi(2);
+        let kept = chance.uniform() * most <= swell * QUERIES_PER_SECOND;
+        let client = chance.below(CLIENTS) as u8;
+        // Zipf by inversion of its continuous cousin, 1/x on [1, 400].
+        let rank = 400f64.powf(chance.uniform()) as u64;
+        if !kept {
+            continue;
+        }
+        let name = match rank % 4 {
+            0 => format!("v{rank}.video.example"),
+            _ => format!("www{}.site{}.example", rank % 3, rank),
+        };
+        take(&LoggedQuery {
+            at: start.saturating_add(Duration::from_secs_f64_saturating(seconds)),
+            client: IpAddr::V4(Ipv4Addr::new(10, 20, client / 4, client)),
+            server: Some(IpAddr::V4(Ipv4Addr::new(10, 20, 255, client % 8))),
+            ecs: None,
+            name: &name,
+            qtype: 1,
+            vantage: Vantage::BeforeResolver,
+        });
+    }
 }

@@ -1,7 +1,7 @@
 //! Local time of regions: the offsets of an IANA time zone over a run.
 
 use forebay_sim::setup::LocalTime;
-use forebay_world::{Duration, Timestamp};
+use forebay_world::Timestamp;
 use jiff::tz::TimeZone;
 use toml::Spanned;
 
@@ -45,15 +45,14 @@ pub(super) fn offset_seconds(zone: &TimeZone, at: Timestamp) -> i32 {
     instant(at).map_or(0, |at| zone.to_offset(at).seconds())
 }
 
-/// How long a run may look ahead for transitions when its end is not known yet.
-pub(super) const HORIZON: Duration = Duration::from_hours(24 * 366);
-
 fn instant(at: Timestamp) -> Option<jiff::Timestamp> {
     jiff::Timestamp::from_nanosecond(i128::from(at.as_nanos())).ok()
 }
 
 #[cfg(test)]
 mod tests {
+    use forebay_world::Duration;
+
     use super::*;
 
     #[test]
@@ -73,6 +72,6 @@ mod tests {
     fn a_zone_without_summer_time_has_one_offset() {
         let zone = TimeZone::get("Asia/Singapore").unwrap();
         let start = Timestamp::from_secs(1_780_000_000);
-        assert_eq!(local_time(&zone, start, start + HORIZON), LocalTime(vec![(start, 8 * 3600)]));
+        assert_eq!(local_time(&zone, start, start + Duration::from_hours(24 * 366)), LocalTime(vec![(start, 8 * 3600)]));
     }
 }

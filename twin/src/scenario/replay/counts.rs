@@ -39,7 +39,7 @@ pub(super) fn load(
             (recorded, inputs, remarks)
         }
         None => {
-            let start = spec.scenario.start.as_ref().map(|start| start.get_ref().0);
+            let start = spec.scenario.start.as_ref().map(|start| start.get_ref().0.saturating_add(replay.lead_in));
             (surrogate::counts(start), Vec::new(), vec![surrogate::REMARK.to_owned()])
         }
     };
