@@ -160,6 +160,19 @@ impl Input {
         Ok(Some(Line { number, text: text.strip_suffix(b"\r").unwrap_or(text), ended }))
     }
 
+    /// All that is left.
+    ///
+    /// # Errors
+    /// As [`Input::fill`].
+    pub fn read_all(mut self) -> Result<Vec<u8>, ReadError> {
+        while !self.at_end {
+            self.read_more(0)?;
+        }
+        self.buffer.truncate(self.end);
+        self.buffer.drain(..self.start);
+        Ok(self.buffer)
+    }
+
     /// An error at a place of this input.
     pub(crate) fn malformed(
         &self,
@@ -179,14 +192,15 @@ impl Input {
 
     /// Reads a chunk behind what is there, after moving that to the front.
     fn read_more(&mut self, want: usize) -> Result<(), ReadError> {
-        let room = self.buffer.len() - self.start;
-        if room < want || self.end == self.buffer.len() {
+        if self.start > 0 {
             self.buffer.copy_within(self.start..self.end, 0);
             self.end -= self.start;
             self.start = 0;
         }
-        if self.buffer.len() < want.max(self.end + CHUNK) {
-            self.buffer.resize(want.max(self.end + CHUNK), 0);
+        let size = want.max(self.end + CHUNK);
+        if self.buffer.len() < size {
+            // Doubling keeps a long read linear.
+            self.buffer.resize(size.max(self.buffer.len().saturating_mul(2)), 0);
         }
         loop {
             match self.source.read(&mut self.buffer[self.end..]) {
