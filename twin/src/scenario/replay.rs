@@ -98,6 +98,14 @@ pub(super) fn check(spec: &ScenarioSpec, site: &Site, folder: &Path, findings: &
         site.regions.find(region, findings);
         queries::check_prefix(prefix, findings);
     }
+    if let (Some((prefix, _)), Some(_)) = (replay.prefixes.first_key_value(), &replay.prefix_table) {
+        findings.add(
+            prefix.span(),
+            "`prefixes` and `prefix_table` are both given",
+            "one of the two",
+            "put all networks into the table",
+        );
+    }
     for (name, key) in [(&replay.file, "file"), (&replay.prefix_table, "prefix_table"), (&replay.mmdb, "mmdb")] {
         if let Some(name) = name
             && name.get_ref() != "-"

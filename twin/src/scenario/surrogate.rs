@@ -1,10 +1,9 @@
 //! Made-up recordings, for replay scenarios that are run without one: always the same, and said to be made up.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::fmt::Write as _;
 
 use forebay_adapters::CountSeries;
 use forebay_adapters::counts::{ReadReport, Series};
-use forebay_adapters::query::{LoggedQuery, Vantage};
 use forebay_sim::Stream;
 use forebay_world::{Duration, Timestamp};
 
@@ -76,39 +75,43 @@ const CLIENTS: u64 = 120;
 const QUERIES_PER_SECOND: f64 = 30.0;
 const LOG_SECONDS: f64 = 1200.0;
 
-/// Twenty minutes of queries between clients and their resolvers: Poisson arrivals at a rate that swells by half and
-/// ebbs again, names by Zipf's law.
-pub(super) fn queries(start: Option<Timestamp>, take: &mut dyn FnMut(&LoggedQuery<'_>)) {
-    let start = start.unwrap_or(MONDAY + Duration::from_hours(18));
+/// Twenty minutes of queries between clients and their resolvers, as Zeek would log them: Poisson arrivals at a rate
+/// that swells by half and ebbs again, names by Zipf's law.
+pub(super) fn queries(start: Option<Timestamp>) -> String {
+    let start = start.unwrap_or(MONDAY + Duration::from_hours(18)).as_secs_f64();
+    let mut log = String::from(
+        "#separator \\x09\n#path\tdns\n#fields\tts\tuid\tid.orig_h\tid.orig_p\tid.resp_h\tid.resp_p\tproto\ttrans_id\tquery\tqclass\tqtype\n",
+    );
     let mut chance = Stream::new(0, "surrogate/queries", 0);
     let most = 1.5 * QUERIES_PER_SECOND;
-    let mut seconds = 0.0;
+    let (mut seconds, mut row) = (0.0, 0);
     loop {
         // Thinning (P. Lewis, G. Shedler, 1979).
         seconds += chance.exponential() / most;
         if seconds >= LOG_SECONDS {
-            return;
+            return log;
         }
         let swell = 1.0 + 0.5 * (std::f64::consts::PI * seconds / LOG_SECONDS).sin().powi(2);
         let kept = chance.uniform() * most <= swell * QUERIES_PER_SECOND;
-        let client = chance.below(CLIENTS) as u8;
+        let client = chance.below(CLIENTS);
         // Zipf by inversion of its continuous cousin, 1/x on [1, 400].
         let rank = 400f64.powf(chance.uniform()) as u64;
         if !kept {
             continue;
         }
+        row += 1;
         let name = match rank % 4 {
             0 => format!("v{rank}.video.example"),
-            _ => format!("www{}.site{}.example", rank % 3, rank),
+            _ => format!("www{}.site{rank}.example", rank % 3),
         };
-        take(&LoggedQuery {
-            at: start.saturating_add(Duration::from_secs_f64_saturating(seconds)),
-            client: IpAddr::V4(Ipv4Addr::new(10, 20, client / 4, client)),
-            server: Some(IpAddr::V4(Ipv4Addr::new(10, 20, 255, client % 8))),
-            ecs: None,
-            name: &name,
-            qtype: 1,
-            vantage: Vantage::BeforeResolver,
-        });
+        let _ = writeln!(
+            log,
+            "{:.6}\tC{row}\t10.20.{}.{client}\t{}\t10.20.255.{}\t53\tudp\t{}\t{name}\t1\t1",
+            start + seconds,
+            client / 4,
+            1024 + row % 60_000,
+            client % 8,
+            row % 65_536,
+        );
     }
 }

@@ -1,22 +1,22 @@
 //! A log of DNS queries as load: who came from which region, for which class, and when.
 
 use std::collections::{BTreeMap, HashMap};
-use std::hash::Hash;
-use std::net::IpAddr;
+use std::io::Cursor;
 use std::path::Path;
 use std::sync::Arc;
 
 use forebay_adapters::prefix::{Prefix, PrefixError};
-use forebay_adapters::query::{LoggedQuery, Vantage, read_queries};
+use forebay_adapters::recording::{read_recording, read_recording_from};
+use forebay_adapters::{Fallback, Geography, Input, Recording, Vantage};
 use forebay_sim::setup::{Load, QueryLog, QueryLogTaken};
-use forebay_world::{ClassId, Duration, RegionId, Timestamp};
+use forebay_world::{ClassId, Duration, RegionId};
 use toml::Spanned;
 
-use super::{Replayed, by_share, class_shares, describe, point_of, region_shares};
+use super::{Replayed, by_share, class_shares, describe, point_of};
 use crate::scenario::finding::Findings;
 use crate::scenario::site::Site;
 use crate::scenario::spec::{ReplaySpec, ScenarioSpec, TakenSpec};
-use crate::scenario::{ScenarioError, surrogate};
+use crate::scenario::{Input as ReadFrom, ScenarioError, surrogate};
 
 /// That a text is a network.
 pub(super) fn check_prefix(prefix: &Spanned<String>, findings: &mut Findings) {
@@ -45,138 +45,127 @@ pub(super) fn load(
     folder: &Path,
     file: Option<&Path>,
 ) -> Result<Replayed, ScenarioError> {
+    let unusable = |error| ScenarioError::Recording(Box::new(error));
     let mut inputs = Vec::new();
-    let mut places = Places::new(spec, replay, site, folder, &mut inputs)?;
-    let names = Classes::new(replay, site);
-    let mut rows = Rows::default();
-    let mut take = |query: &LoggedQuery<'_>| {
-        let region = places.region(query.client, query.ecs);
-        let (name, class) = rows.name(query.name, &names);
-        rows.push(query, region, name, class);
-    };
-    let (vantage, mut remarks) = match file {
+    let geography = geography(replay, site, folder, &mut inputs)?;
+    let (recording, mut remarks) = match file {
         Some(file) => {
-            let report = read_queries(file, &mut take).map_err(|error| ScenarioError::Recording(Box::new(error)))?;
+            let recording = read_recording(file, &geography).map_err(unusable)?;
             if file != Path::new("-") {
                 inputs.push(describe("replay", file)?);
             }
             let name = file.file_name().map_or_else(|| "-".into(), |name| name.to_string_lossy());
+            let log = &recording.report.log;
             let mut remarks =
-                vec![format!("{name}: {}, {} queries of {} clients", report.format, report.queries, report.clients)];
-            remarks.extend(report.remarks().into_iter().map(|remark| format!("{name}: {remark}")));
-            (report.vantage(), remarks)
+                vec![format!("{name}: {}, {} queries of {} clients", log.format, log.queries, log.clients)];
+            remarks.extend(recording.report.remarks().into_iter().map(|remark| format!("{name}: {remark}")));
+            (recording, remarks)
         }
         None => {
             let start = spec.scenario.start.as_ref().map(|start| start.get_ref().0.saturating_add(replay.lead_in));
-            surrogate::queries(start, &mut take);
-            (Some(Vantage::BeforeResolver), vec![surrogate::REMARK.to_owned()])
+            let log = Cursor::new(surrogate::queries(start));
+            let made_up = Input::from_reader("made-up log", log).map_err(unusable)?;
+            let recording = read_recording_from(made_up, &geography).map_err(unusable)?;
+            (recording, vec![surrogate::REMARK.to_owned()])
         }
     };
-    let Some(vantage) = vantage else {
+    let (Some(first), Some(last)) = (recording.queries.first(), recording.queries.last()) else {
         return Err(ScenarioError::Replay {
-            message: "the log holds no query".to_owned(),
+            message: "the log holds no query that can be replayed".to_owned(),
             hint: remarks.pop().unwrap_or_else(|| "give another log".to_owned()),
         });
     };
-    let other_side = rows.keep(vantage);
-    if other_side > 0 {
-        remarks.push(format!("{other_side} queries were seen on the other side of a resolver and are not replayed twice"));
-    }
-    remarks.extend(places.remark());
-
-    let taken = match replay.taken {
-        Some(TakenSpec::BeforeResolver) => QueryLogTaken::BeforeResolver,
-        Some(TakenSpec::AtAuthority) => QueryLogTaken::AtAuthority,
-        None if vantage == Vantage::BeforeResolver => QueryLogTaken::BeforeResolver,
-        None => QueryLogTaken::AtAuthority,
+    let second = Duration::from_secs(1);
+    let start = first.at.floor_to(second);
+    let end = last.at.floor_to(second).saturating_add(second);
+    let taken = match (replay.taken, recording.vantage) {
+        (Some(TakenSpec::BeforeResolver), _) | (None, Vantage::BeforeResolver) => QueryLogTaken::BeforeResolver,
+        (Some(TakenSpec::AtAuthority), _) | (None, Vantage::Authority | Vantage::AfterResolver) => {
+            QueryLogTaken::AtAuthority
+        }
     };
-    let (first, last) = rows.span().expect("a log with a vantage has a query");
-    let start = first.floor_to(Duration::from_secs(1));
-    let end = last.floor_to(Duration::from_secs(1)).saturating_add(Duration::from_secs(1));
-    let load = rows.into_load(site, taken, *replay.sessions_per_query.get_ref());
+    let load = deal_out(&recording, &Classes::new(replay, site), site, taken, *replay.sessions_per_query.get_ref());
+    remarks.extend(spread_remark(&recording, site));
     Ok(Replayed { start, end, lead_in: replay.lead_in, load, inputs, remarks })
 }
 
-/// One query, dealt out.
-struct Row {
-    at: Timestamp,
-    region: u16,
-    class: u8,
-    vantage: Vantage,
-    name: u32,
-    /// Who keeps the answer: the resolver that asks, or that is asked.
-    resolver: IpAddr,
+/// Where clients are, by all that the scenario says.
+fn geography(
+    replay: &ReplaySpec,
+    site: &Site,
+    folder: &Path,
+    inputs: &mut Vec<ReadFrom>,
+) -> Result<Geography, ScenarioError> {
+    let unusable = |error| ScenarioError::Recording(Box::new(error));
+    let mut geography = Geography::new(&site.topology.regions).with_fallback(Fallback::Spread);
+    if let Some(table) = &replay.prefix_table {
+        let table = folder.join(table.get_ref());
+        geography = geography.with_prefix_table(&table).map_err(unusable)?;
+        inputs.push(describe("prefix_table", &table)?);
+    } else {
+        geography = geography.with_prefixes(replay.prefixes.iter().filter_map(|(prefix, region)| {
+            Some((prefix.get_ref().parse().ok()?, RegionId::at(site.regions.get(region.get_ref())?)))
+        }));
+    }
+    if let Some(database) = &replay.mmdb {
+        let database = folder.join(database.get_ref());
+        geography = geography.with_database(&database).map_err(unusable)?;
+        inputs.push(describe("mmdb", &database)?);
+    }
+    Ok(geography)
 }
 
-/// Queries of a log, and their names.
-#[derive(Default)]
-struct Rows {
-    rows: Vec<Row>,
-    names: HashMap<String, (u32, u8)>,
+/// The queries of each client region × class.
+fn deal_out(
+    recording: &Recording,
+    classes: &Classes,
+    site: &Site,
+    taken: QueryLogTaken,
+    sessions_per_query: u32,
+) -> Vec<Load> {
+    let class_of: Vec<usize> = recording.names.iter().map(|name| classes.class(name)).collect();
+    let mut cells: BTreeMap<usize, (QueryLog, Dense, Dense)> = BTreeMap::new();
+    for query in &recording.queries {
+        let cell = site.topology.cell(query.region, ClassId::at(class_of[query.name as usize]));
+        let (log, caches, names) = cells.entry(cell).or_insert_with(|| {
+            let log = QueryLog { at: Vec::new(), resolver: Vec::new(), name: Vec::new(), taken, sessions_per_query };
+            (log, Dense::default(), Dense::default())
+        });
+        log.at.push(query.at);
+        log.resolver.push(caches.number(query.cache));
+        log.name.push(names.number(query.name));
+    }
+    let mut load = vec![Load::None; site.topology.cells()];
+    for (cell, (log, ..)) in cells {
+        load[cell] = Load::Queries(Arc::new(log));
+    }
+    load
 }
 
-impl Rows {
-    fn name(&mut self, name: &str, classes: &Classes) -> (u32, u8) {
-        if let Some(known) = self.names.get(name) {
-            return *known;
-        }
-        let new = (self.names.len() as u32, classes.class(name) as u8);
-        self.names.insert(name.to_owned(), new);
-        new
+/// How the queries fell.
+fn spread_remark(recording: &Recording, site: &Site) -> Option<String> {
+    let mut counts = vec![0u64; site.topology.regions.len()];
+    for query in &recording.queries {
+        counts[query.region.index()] += 1;
     }
-
-    fn push(&mut self, query: &LoggedQuery<'_>, region: usize, name: u32, class: u8) {
-        let resolver = match (query.vantage, query.server) {
-            (Vantage::BeforeResolver, Some(server)) => server,
-            _ => query.client,
-        };
-        self.rows.push(Row { at: query.at, region: region as u16, class, vantage: query.vantage, name, resolver });
-    }
-
-    /// Keeps what was seen at one side of the resolvers; how many were not.
-    fn keep(&mut self, vantage: Vantage) -> usize {
-        let before = self.rows.len();
-        self.rows.retain(|row| row.vantage == vantage);
-        before - self.rows.len()
-    }
-
-    fn span(&self) -> Option<(Timestamp, Timestamp)> {
-        Some((self.rows.iter().map(|row| row.at).min()?, self.rows.iter().map(|row| row.at).max()?))
-    }
-
-    fn into_load(mut self, site: &Site, taken: QueryLogTaken, sessions_per_query: u32) -> Vec<Load> {
-        // Stable: queries of one instant keep the order of the log.
-        self.rows.sort_by_key(|row| row.at);
-        let mut cells: BTreeMap<usize, (QueryLog, Dense<IpAddr>, Dense<u32>)> = BTreeMap::new();
-        for row in &self.rows {
-            let cell = site.topology.cell(RegionId(row.region), ClassId(row.class));
-            let (log, resolvers, names) = cells.entry(cell).or_insert_with(|| {
-                let log = QueryLog { at: Vec::new(), resolver: Vec::new(), name: Vec::new(), taken, sessions_per_query };
-                (log, Dense::default(), Dense::default())
-            });
-            log.at.push(row.at);
-            log.resolver.push(resolvers.number(row.resolver));
-            log.name.push(names.number(row.name));
-        }
-        let mut load = vec![Load::None; site.topology.cells()];
-        for (cell, (log, ..)) in cells {
-            load[cell] = Load::Queries(Arc::new(log));
-        }
-        load
-    }
+    let shown: Vec<String> = site
+        .topology
+        .regions
+        .iter()
+        .zip(&counts)
+        .filter(|(_, count)| **count > 0)
+        .take(12)
+        .map(|(region, count)| format!("{} {count}", region.name))
+        .collect();
+    Some(format!("queries by region: {}", shown.join(", ")))
 }
 
 /// Numbers things from 0 in the order in which they first come.
-struct Dense<T>(HashMap<T, u32>);
+#[derive(Default)]
+struct Dense(HashMap<u32, u32>);
 
-impl<T> Default for Dense<T> {
-    fn default() -> Self {
-        Dense(HashMap::new())
-    }
-}
-
-impl<T: Hash + Eq> Dense<T> {
-    fn number(&mut self, thing: T) -> u32 {
+impl Dense {
+    fn number(&mut self, thing: u32) -> u32 {
         let next = self.0.len() as u32;
         *self.0.entry(thing).or_insert(next)
     }
@@ -213,71 +202,6 @@ impl Classes {
         }
         let second = name.rfind('.').and_then(|last| name[..last].rfind('.')).map_or(0, |dot| dot + 1);
         by_share(&self.shares, point_of(&name[second..]))
-    }
-}
-
-/// Which region a client is in.
-struct Places {
-    prefixes: Vec<(Prefix, usize)>,
-    shares: Vec<f64>,
-    /// Networks that were looked up already.
-    known: HashMap<IpAddr, (usize, bool)>,
-    unknown_queries: u64,
-    unknown_networks: HashMap<Prefix, ()>,
-}
-
-impl Places {
-    fn new(
-        spec: &ScenarioSpec,
-        replay: &ReplaySpec,
-        site: &Site,
-        _folder: &Path,
-        _inputs: &mut Vec<crate::scenario::Input>,
-    ) -> Result<Self, ScenarioError> {
-        let mut prefixes: Vec<(Prefix, usize)> = replay
-            .prefixes
-            .iter()
-            .filter_map(|(prefix, region)| {
-                Some((prefix.get_ref().parse().ok()?, site.regions.get(region.get_ref())?))
-            })
-            .collect();
-        prefixes.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.length()));
-        Ok(Places {
-            prefixes,
-            shares: region_shares(spec),
-            known: HashMap::new(),
-            unknown_queries: 0,
-            unknown_networks: HashMap::new(),
-        })
-    }
-
-    /// The region of a client: by the subnet that its resolver names on its behalf, else by its own address; by the
-    /// longest network that fits, else dealt out by its network.
-    fn region(&mut self, client: IpAddr, subnet: Option<Prefix>) -> usize {
-        let address = subnet.filter(|subnet| subnet.length() > 0).map_or(client, |subnet| subnet.address());
-        if let Some((region, found)) = self.known.get(&address) {
-            self.unknown_queries += u64::from(!found);
-            return *region;
-        }
-        let found = self.prefixes.iter().find(|(prefix, _)| prefix.contains(address)).map(|(_, region)| *region);
-        let region = found.unwrap_or_else(|| {
-            let network = Prefix::of_client(address);
-            self.unknown_queries += 1;
-            self.unknown_networks.insert(network, ());
-            by_share(&self.shares, point_of(&network.to_string()))
-        });
-        self.known.insert(address, (region, found.is_some()));
-        region
-    }
-
-    fn remark(&self) -> Option<String> {
-        (self.unknown_queries > 0).then(|| {
-            format!(
-                "{} queries of {} networks that no table has were dealt out over the regions by population",
-                self.unknown_queries,
-                self.unknown_networks.len()
-            )
-        })
     }
 }
 
