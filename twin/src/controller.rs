@@ -1,3 +1,0 @@
-//! Stand-in until the controller is here.
-mod config;
-pub use config::*;

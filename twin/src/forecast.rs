@@ -1,3 +1,0 @@
-//! Stand-in until forecasts are here.
-/// Names.
-pub const NAMES: &[&str] = &["profile"];
