@@ -15,6 +15,7 @@ mod octaves;
 pub mod processor;
 pub mod queueing;
 mod route;
+pub mod network;
 pub mod score;
 mod session;
 pub mod setup;

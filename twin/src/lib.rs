@@ -30,6 +30,4 @@ pub use journal::{Journal, JournalError, ReplayReport, replay};
 pub use policy::{Foresight, Policy, PolicyError};
 pub use run::Run;
 pub use scenario::Scenario;
-pub use journal::{Journal, JournalError, ReplayReport, replay};
-pub use policy::{Foresight, Policy, PolicyError};
 pub use tick::Tick;
