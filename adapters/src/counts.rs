@@ -4,8 +4,9 @@
 //! The step is the most frequent difference between neighbouring times; the grid has the most frequent phase, so a
 //! file whose rows all stand at second 53 keeps them there. What a recording usually suffers from is mended and
 //! counted in the [`ReadReport`]: missing rows become `None`, rows of the same step are added up, rows out of order
-//! are sorted, rows beside the grid go to the nearest step. What cannot be meant (a negative count, text for a
-//! number) is an error with its line.
+//! are sorted, rows beside the grid go to the nearest step. What cannot be meant (a negative count, text for a number)
+//! is an error with its line. Times without a zone are UTC; an empty step and a missing one differ: a row with value
+//! zero is a measurement.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

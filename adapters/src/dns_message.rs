@@ -266,7 +266,9 @@ pub(crate) mod tests {
 
     #[test]
     fn a_question_and_its_client_subnet_are_read() {
-        for ecs in [None, Some("203.0.113.0/24"), Some("10.0.0.0/8"), Some("2001:db8:1:200::/56"), Some("192.0.2.128/25")] {
+        for ecs in
+            [None, Some("203.0.113.0/24"), Some("10.0.0.0/8"), Some("2001:db8:1:200::/56"), Some("192.0.2.128/25")]
+        {
             let ecs = ecs.map(|text| text.parse().unwrap());
             let message = query(&[b"Video", b"CDN", b"test"], 28, ecs);
             assert_eq!(read(&message).unwrap(), ("video.cdn.test".into(), 28, ecs));

@@ -37,9 +37,9 @@ where
                 visit(&query);
             }
             Err(Some(why)) => report.skipped.add(why),
-            Err(None) => report
-                .malformed
-                .add(Place::Byte(frame.offset), || format!("a frame of {} bytes is no dnstap message", frame.bytes.len())),
+            Err(None) => report.malformed.add(Place::Byte(frame.offset), || {
+                format!("a frame of {} bytes is no dnstap message", frame.bytes.len())
+            }),
         }
     }
     if let Some((Place::Byte(offset), what)) = report.malformed.intolerable(report.records) {

@@ -25,7 +25,7 @@ pub enum ReadError {
     TruncatedGzip {
         /// The file.
         path: PathBuf,
-        /// Content that could still be unpacked [byte].
+        /// Content that could still be unpacked, in bytes.
         read_bytes: u64,
     },
     /// A gzip file whose data contradict themselves.
@@ -33,7 +33,7 @@ pub enum ReadError {
     DamagedGzip {
         /// The file.
         path: PathBuf,
-        /// Content that could still be unpacked [byte].
+        /// Content that could still be unpacked, in bytes.
         read_bytes: u64,
         /// What the decompressor said.
         source: io::Error,

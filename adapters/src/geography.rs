@@ -196,7 +196,8 @@ impl Geography {
         let here = on_sphere(lat, lon);
         // On a sphere the nearest is the one with the largest scalar product; the first of those equally near.
         let near = |site: &Site| site.point.iter().zip(here).map(|(a, b)| a * b).sum::<f64>();
-        let nearest = (0..self.sites.len()).rev().max_by(|&a, &b| near(&self.sites[a]).total_cmp(&near(&self.sites[b])));
+        let nearest =
+            (0..self.sites.len()).rev().max_by(|&a, &b| near(&self.sites[a]).total_cmp(&near(&self.sites[b])));
         nearest.map(|index| (RegionId::at(index), LocatedBy::Nearest))
     }
 
@@ -235,7 +236,12 @@ impl Geography {
             let region = self.sites.iter().position(|site| site.name == name).map(RegionId::at).ok_or_else(|| {
                 let known: Vec<_> = self.sites.iter().map(|site| site.name.as_str()).collect();
                 let what = format!("region \"{}\" is unknown", shown(fields[region_at]));
-                input.malformed(place, what, format!("one of {}", known.join(", ")), "regions are those of the scenario")
+                input.malformed(
+                    place,
+                    what,
+                    format!("one of {}", known.join(", ")),
+                    "regions are those of the scenario",
+                )
             })?;
             if table.insert(prefix, region).is_some_and(|before| before != region) {
                 let what = format!("prefix {prefix} has another region above");

@@ -92,7 +92,7 @@ impl Input {
         &self.path
     }
 
-    /// Content consumed so far [byte], after decompression.
+    /// Content consumed so far, in bytes after decompression.
     pub fn offset(&self) -> u64 {
         self.offset
     }

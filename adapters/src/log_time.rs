@@ -40,7 +40,8 @@ mod tests {
 
     #[test]
     fn a_time_is_read_to_the_nanosecond() {
-        let check = |text: &str, nanos: u64| assert_eq!(parse_time(text.as_bytes()).unwrap().as_nanos(), nanos, "{text}");
+        let check =
+            |text: &str, nanos: u64| assert_eq!(parse_time(text.as_bytes()).unwrap().as_nanos(), nanos, "{text}");
         check("1521911720.865716", 1_521_911_720_865_716_000);
         check("1521911720", 1_521_911_720_000_000_000);
         check("0.000000001", 1);

@@ -23,9 +23,9 @@ impl Prefix {
     pub fn new(address: IpAddr, length: u8) -> Option<Prefix> {
         let address = address.to_canonical();
         let address = match address {
-            IpAddr::V4(v4) if length <= 32 => {
-                IpAddr::V4(Ipv4Addr::from_bits(v4.to_bits() & u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or(0)))
-            }
+            IpAddr::V4(v4) if length <= 32 => IpAddr::V4(Ipv4Addr::from_bits(
+                v4.to_bits() & u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or(0),
+            )),
             IpAddr::V6(v6) if length <= 128 => IpAddr::V6(Ipv6Addr::from_bits(
                 v6.to_bits() & u128::MAX.checked_shl(128 - u32::from(length)).unwrap_or(0),
             )),
@@ -146,7 +146,8 @@ mod tests {
         }
         assert_eq!("192.0.2.1".parse::<Prefix>().unwrap().to_string(), "192.0.2.1/32");
         assert_eq!("::ffff:192.0.2.0/120".parse::<Prefix>().unwrap().to_string(), "192.0.2.0/24");
-        for text in ["", "/", "10.0.0.0/33", "::/129", "10.0.0.0/+8", "10.0.0/8", "10.0.0.0/", "a/8", "::ffff:1.2.3.4/8"]
+        for text in
+            ["", "/", "10.0.0.0/33", "::/129", "10.0.0.0/+8", "10.0.0/8", "10.0.0.0/", "a/8", "::ffff:1.2.3.4/8"]
         {
             assert!(matches!(text.parse::<Prefix>(), Err(PrefixError::NotAPrefix(_))), "{text}");
         }

@@ -64,6 +64,23 @@ pub enum LogFormat {
     Dnstap,
 }
 
+impl LogFormat {
+    /// Tells the kind of log by its first bytes, which stay in the input; `None` when it is another kind of file.
+    ///
+    /// # Errors
+    /// As [`Input::fill`].
+    pub fn of(input: &mut Input) -> Result<Option<LogFormat>, ReadError> {
+        let begin = input.fill(16)?;
+        Ok(if begins_stream(begin) {
+            Some(LogFormat::Dnstap)
+        } else if zeek::begins_log(begin) {
+            Some(LogFormat::Zeek)
+        } else {
+            None
+        })
+    }
+}
+
 impl fmt::Display for LogFormat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -126,7 +143,7 @@ impl From<NotAQuestion> for Skip {
 }
 
 /// Records that are no queries to be counted, by reason.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub struct SkipCounts([u64; SKIPS.len()]);
 
 impl SkipCounts {
@@ -147,6 +164,12 @@ impl SkipCounts {
 
     pub(crate) fn add(&mut self, why: Skip) {
         self.0[why as usize] += 1;
+    }
+}
+
+impl fmt::Debug for SkipCounts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
     }
 }
 
@@ -339,31 +362,31 @@ pub fn read_queries(path: &Path, visit: &mut dyn FnMut(&LoggedQuery<'_>)) -> Res
 ///
 /// # Errors
 /// As [`read_queries`].
-pub fn read_queries_from(
-    mut input: Input,
-    visit: &mut dyn FnMut(&LoggedQuery<'_>),
-) -> Result<QueryReport, ReadError> {
-    let begin = input.fill(12)?;
-    if begins_stream(begin) {
-        dnstap::read_dnstap(input, visit)
-    } else if begin.first() == Some(&b'#') {
-        zeek::read_zeek(input, visit)
-    } else {
-        let found = match begin {
-            [] => "an empty file".to_owned(),
-            [b'{', ..] => "JSON".to_owned(),
-            [0xd4, 0xc3, 0xb2, 0xa1, ..] | [0xa1, 0xb2, 0xc3, 0xd4, ..] | [0x0a, 0x0d, 0x0d, 0x0a, ..] => {
-                "a packet capture (pcap)".to_owned()
-            }
-            bytes => format!("a file that begins with \"{}\"", shown(&bytes[..bytes.len().min(12)])),
-        };
-        Err(ReadError::Unrecognised {
-            path: input.path().to_owned(),
-            found,
-            allowed: "a Zeek dns.log (tab-separated, with its #fields header) or a dnstap file",
-            hint: "`zeek -r FILE` makes a dns.log of a pcap; its JSON logs are not read: use LogAscii::use_json=F",
-        })
+pub fn read_queries_from(mut input: Input, visit: &mut dyn FnMut(&LoggedQuery<'_>)) -> Result<QueryReport, ReadError> {
+    match LogFormat::of(&mut input)? {
+        Some(LogFormat::Dnstap) => dnstap::read_dnstap(input, visit),
+        Some(LogFormat::Zeek) => zeek::read_zeek(input, visit),
+        None => Err(unrecognised(&mut input)?),
     }
+}
+
+/// The error for a file that is no log of queries.
+fn unrecognised(input: &mut Input) -> Result<ReadError, ReadError> {
+    let begin = input.fill(12)?;
+    let found = match begin {
+        [] => "an empty file".to_owned(),
+        [b'{', ..] => "JSON".to_owned(),
+        [0xd4, 0xc3, 0xb2, 0xa1, ..] | [0xa1, 0xb2, 0xc3, 0xd4, ..] | [0x0a, 0x0d, 0x0d, 0x0a, ..] => {
+            "a packet capture (pcap)".to_owned()
+        }
+        bytes => format!("a file that begins with \"{}\"", shown(&bytes[..bytes.len().min(12)])),
+    };
+    Ok(ReadError::Unrecognised {
+        path: input.path().to_owned(),
+        found,
+        allowed: "a Zeek dns.log (tab-separated, with its #fields header) or a dnstap file",
+        hint: "`zeek -r FILE` makes a dns.log of a pcap; its JSON logs are not read: use LogAscii::use_json=F",
+    })
 }
 
 #[cfg(test)]
@@ -415,6 +438,7 @@ mod tests {
         check(b"", "log: an empty file; allowed: a Zeek dns.log");
         check(b"{\"ts\":1}\n", "log: JSON");
         check(&[0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0], "log: a packet capture");
+        check(b"# a comment\ntimestamp,value\n", "log: a file that begins with \"# a comment\u{fffd}");
         check(b"timestamp,value\n", "log: a file that begins with \"timestamp,va\"");
     }
 }

@@ -104,6 +104,9 @@ struct Taken {
     located_by: Option<LocatedBy>,
 }
 
+/// Who asks whom, as far as it matters for place and cache.
+type Source = (IpAddr, Option<IpAddr>, Option<Prefix>, Vantage);
+
 /// Whose answers are kept together.
 #[derive(PartialEq, Eq, Hash)]
 enum Cache {
@@ -115,7 +118,7 @@ enum Cache {
 /// Numbers what it sees, in order of appearance.
 struct Gathering<'a> {
     geography: &'a Geography,
-    located: HashMap<(IpAddr, Option<Prefix>), Option<(RegionId, LocatedBy)>>,
+    sources: HashMap<Source, (Option<(RegionId, LocatedBy)>, u32)>,
     caches: HashMap<Cache, u32>,
     numbers: HashMap<String, u32>,
     names: Vec<String>,
@@ -126,7 +129,7 @@ impl<'a> Gathering<'a> {
     fn new(geography: &'a Geography) -> Self {
         Gathering {
             geography,
-            located: HashMap::new(),
+            sources: HashMap::new(),
             caches: HashMap::new(),
             numbers: HashMap::new(),
             names: Vec::new(),
@@ -135,19 +138,15 @@ impl<'a> Gathering<'a> {
     }
 
     fn take(&mut self, query: &LoggedQuery<'_>) {
-        let located = *self
-            .located
-            .entry((query.client, query.ecs))
-            .or_insert_with(|| self.geography.locate(query.client, query.ecs));
-        let cache = match (query.vantage, query.server) {
-            (Vantage::BeforeResolver, Some(server)) => Cache::Resolver(server),
-            (Vantage::BeforeResolver, None) => Cache::OfRegion(located.map(|(region, _)| region)),
-            (Vantage::Authority | Vantage::AfterResolver, _) => {
-                Cache::Asking(Prefix::of_client(query.client), query.ecs.map(Prefix::truncated))
+        let source = (query.client, query.server, query.ecs, query.vantage);
+        let (located, cache) = match self.sources.get(&source) {
+            Some(&known) => known,
+            None => {
+                let known = self.settle(query);
+                self.sources.insert(source, known);
+                known
             }
         };
-        let next = self.caches.len() as u32;
-        let cache = *self.caches.entry(cache).or_insert(next);
         let name = match self.numbers.get(query.name) {
             Some(&number) => number,
             None => {
@@ -164,6 +163,20 @@ impl<'a> Gathering<'a> {
             vantage: query.vantage,
             located_by: located.map(|(_, by)| by),
         });
+    }
+
+    /// Region and cache of a source that is seen for the first time.
+    fn settle(&mut self, query: &LoggedQuery<'_>) -> (Option<(RegionId, LocatedBy)>, u32) {
+        let located = self.geography.locate(query.client, query.ecs);
+        let cache = match (query.vantage, query.server) {
+            (Vantage::BeforeResolver, Some(server)) => Cache::Resolver(server),
+            (Vantage::BeforeResolver, None) => Cache::OfRegion(located.map(|(region, _)| region)),
+            (Vantage::Authority | Vantage::AfterResolver, _) => {
+                Cache::Asking(Prefix::of_client(query.client), query.ecs.map(Prefix::truncated))
+            }
+        };
+        let next = self.caches.len() as u32;
+        (located, *self.caches.entry(cache).or_insert(next))
     }
 
     fn finish(self, log: QueryReport) -> Recording {
@@ -198,8 +211,13 @@ mod tests {
     use forebay_world::{LinkId, Region};
 
     fn geography() -> Geography {
-        let regions = ["ams", "nyc"]
-            .map(|name| Region { name: name.into(), lat: 0.0, lon: 0.0, time_zone: "UTC".into(), access: LinkId(0) });
+        let regions = ["ams", "nyc"].map(|name| Region {
+            name: name.into(),
+            lat: 0.0,
+            lon: 0.0,
+            time_zone: "UTC".into(),
+            access: LinkId(0),
+        });
         Geography::new(&regions).with_prefixes([
             ("10.0.0.0/8".parse().unwrap(), RegionId(0)),
             ("203.0.113.0/24".parse().unwrap(), RegionId(1)),
@@ -230,11 +248,8 @@ mod tests {
         ]);
         assert_eq!(recording.vantage, Vantage::Authority);
         assert_eq!(recording.names, ["b", "a"]);
-        let rows: Vec<_> = recording
-            .queries
-            .iter()
-            .map(|q| (q.at.as_secs_f64() as u64, q.region.0, q.cache, q.name))
-            .collect();
+        let rows: Vec<_> =
+            recording.queries.iter().map(|q| (q.at.as_secs_f64() as u64, q.region.0, q.cache, q.name)).collect();
         assert_eq!(rows, [(3, 0, 0, 1), (4, 1, 1, 1), (5, 1, 1, 1), (9, 0, 0, 0)]);
         assert_eq!((recording.report.unlocated, recording.report.located_by), (1, [4, 0, 0, 0, 0]));
         assert_eq!(recording.caches, 3);

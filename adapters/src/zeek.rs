@@ -70,6 +70,22 @@ where
     Ok(report)
 }
 
+/// Whether bytes are the begin of a Zeek log: a line with one of the directives that Zeek writes.
+pub(crate) fn begins_log(bytes: &[u8]) -> bool {
+    let directives: [&[u8]; 9] = [
+        b"#separator",
+        b"#set_separator",
+        b"#empty_field",
+        b"#unset_field",
+        b"#path",
+        b"#open",
+        b"#close",
+        b"#fields",
+        b"#types",
+    ];
+    directives.iter().any(|directive| bytes.starts_with(directive))
+}
+
 /// A row, as far as it matters.
 struct Row {
     at: Timestamp,
@@ -111,7 +127,9 @@ impl Log {
         };
         while let Some(line) = input.next_line()? {
             if let Some(directive) = line.text.strip_prefix(b"#") {
-                header.read(directive).map_err(|what| malformed(line.number, what, "conn.log and others have no queries"))?;
+                header
+                    .read(directive)
+                    .map_err(|what| malformed(line.number, what, "conn.log and others have no queries"))?;
                 continue;
             }
             if line.text.is_empty() {

@@ -160,7 +160,12 @@ fn logs_become_recordings() {
             assert!(query.region.index() < 3 && query.cache < recording.caches);
             assert!((query.name as usize) < recording.names.len());
         }
-        println!("{name}: {} names, {} caches\n{}", recording.names.len(), recording.caches, recording.report.remarks().join("\n"));
+        println!(
+            "{name}: {} names, {} caches\n{}",
+            recording.names.len(),
+            recording.caches,
+            recording.report.remarks().join("\n")
+        );
     }
 }
 

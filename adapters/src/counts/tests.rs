@@ -15,7 +15,8 @@ fn values(series: &Series) -> Vec<f64> {
 
 #[test]
 fn a_plain_series_is_read() {
-    let counts = read("timestamp,value\n1998-04-30 21:30:00,2\n1998-04-30 21:31:00,11\n1998-04-30 21:32:00,16\n").unwrap();
+    let counts =
+        read("timestamp,value\n1998-04-30 21:30:00,2\n1998-04-30 21:31:00,11\n1998-04-30 21:32:00,16\n").unwrap();
     assert_eq!(counts.step, Duration::from_secs(60));
     assert_eq!(counts.start.to_string(), "1998-04-30T21:30:00Z");
     assert_eq!(counts.series.len(), 1);

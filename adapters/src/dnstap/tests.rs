@@ -100,7 +100,12 @@ fn what_servers_receive_is_skipped_by_reason() {
     notify[2] = 0x20;
     let mut chaos = good.clone();
     *chaos.last_mut().unwrap() = 3;
-    let frames = [frame(1, AT, client(), &good), frame(1, AT, client(), &notify), frame(1, AT, client(), &chaos), frame(1, AT, client(), &good[..9])];
+    let frames = [
+        frame(1, AT, client(), &good),
+        frame(1, AT, client(), &notify),
+        frame(1, AT, client(), &chaos),
+        frame(1, AT, client(), &good[..9]),
+    ];
     let (_, report) = read(stream(frames.iter().map(Vec::as_slice))).unwrap();
     let skipped: Vec<_> = report.skipped.iter().collect();
     assert_eq!(skipped, [(Skip::MalformedMessage, 1), (Skip::OtherOpcode, 1), (Skip::OtherClass, 1)]);
@@ -152,7 +157,10 @@ fn a_truncated_gzip_is_an_error() {
 }
 
 fn any_address() -> impl Strategy<Value = IpAddr> {
-    prop_oneof![any::<u32>().prop_map(|b| Ipv4Addr::from(b).into()), any::<u128>().prop_map(|b| Ipv6Addr::from(b).into())]
+    prop_oneof![
+        any::<u32>().prop_map(|b| Ipv4Addr::from(b).into()),
+        any::<u128>().prop_map(|b| Ipv6Addr::from(b).into())
+    ]
 }
 
 proptest! {

@@ -220,10 +220,24 @@ pub(super) mod tests {
                     ("location", Data::Map(vec![("latitude", Data::Double(35.7)), ("longitude", Data::Double(139.7))])),
                 ]),
             ),
-            (3, Data::Map(vec![("country_code", text("US")), ("latitude", Data::Float(40.5)), ("longitude", Data::Float(-74.0))])),
+            (
+                3,
+                Data::Map(vec![
+                    ("country_code", text("US")),
+                    ("latitude", Data::Float(40.5)),
+                    ("longitude", Data::Float(-74.0)),
+                ]),
+            ),
             (4, Data::Map(vec![("country", text("FR")), ("continent", text("EU"))])),
             (5, Data::Map(vec![("asn", Data::Number(4, 64_496))])),
-            (6, Data::Map(vec![("latitude", Data::Double(f64::NAN)), ("longitude", Data::Double(0.0)), ("country", text(""))])),
+            (
+                6,
+                Data::Map(vec![
+                    ("latitude", Data::Double(f64::NAN)),
+                    ("longitude", Data::Double(0.0)),
+                    ("country", text("")),
+                ]),
+            ),
         ]
     }
 
@@ -237,17 +251,18 @@ pub(super) mod tests {
     #[test]
     fn both_schemas_are_read() {
         let database = opened(&mmdb(1_700_000_000, &records())).unwrap();
-        let check = |address: &str, want: Option<(Option<&str>, Option<&str>, Option<(f64, f64)>)>| {
-            let found = database.find(address.parse().unwrap());
-            let found = found.map(|r| (r.country, r.continent, r.location.map(|l| (l.lat, l.lon))));
-            assert_eq!(found, want, "{address}");
+        let check = |address: &str, want: Option<Record<'_>>| {
+            assert_eq!(database.find(address.parse().unwrap()), want, "{address}");
         };
-        check("1.2.3.4", Some((Some("DE"), None, None)));
-        check("2.2.3.4", Some((Some("JP"), Some("AS"), Some((35.7, 139.7)))));
-        check("3.2.3.4", Some((Some("US"), None, Some((40.5, -74.0)))));
-        check("4.2.3.4", Some((Some("FR"), Some("EU"), None)));
-        check("5.2.3.4", Some((None, None, None)));
-        check("6.2.3.4", Some((None, None, None)));
+        let known = |country, continent, place: Option<(f64, f64)>| {
+            Some(Record { country, continent, location: place.map(|(lat, lon)| Location { lat, lon }) })
+        };
+        check("1.2.3.4", known(Some("DE"), None, None));
+        check("2.2.3.4", known(Some("JP"), Some("AS"), Some((35.7, 139.7))));
+        check("3.2.3.4", known(Some("US"), None, Some((40.5, -74.0))));
+        check("4.2.3.4", known(Some("FR"), Some("EU"), None));
+        check("5.2.3.4", known(None, None, None));
+        check("6.2.3.4", known(None, None, None));
         check("7.2.3.4", None);
         check("2001:db8::1", None);
         assert_eq!(database.kind(), "Test");

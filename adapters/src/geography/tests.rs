@@ -35,7 +35,8 @@ fn without_tables_nothing_is_located() {
 
 #[test]
 fn a_prefix_table_is_read() {
-    let geography = table("region,prefix,note\n# ours\nams,10.0.0.0/8,\nnyc,10.1.0.0/16,lab\n\"nrt\", 2001:db8::/32 ,\n").unwrap();
+    let geography =
+        table("region,prefix,note\n# ours\nams,10.0.0.0/8,\nnyc,10.1.0.0/16,lab\n\"nrt\", 2001:db8::/32 ,\n").unwrap();
     let check = |address: &str, want: Option<u16>| assert_eq!(geography.region_of(ip(address)), want.map(RegionId));
     check("10.0.0.1", Some(0));
     check("10.1.2.3", Some(1));

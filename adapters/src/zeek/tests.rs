@@ -83,7 +83,9 @@ fn a_packet_captured_twice_counts_once() {
 #[test]
 fn rows_that_are_no_queries_are_skipped_by_reason() {
     let other = |port: &str, class: &str| {
-        row("1", port, "10.0.0.1", "a", "1").replace("\t53\t", &format!("\t{port}\t")).replace("\t1\t1\n", &format!("\t{class}\t1\n"))
+        row("1", port, "10.0.0.1", "a", "1")
+            .replace("\t53\t", &format!("\t{port}\t"))
+            .replace("\t1\t1\n", &format!("\t{class}\t1\n"))
     };
     let rows = [
         row("-", "C1", "10.0.0.1", "a", "1"),
@@ -120,8 +122,7 @@ fn names_take_one_form() {
 
 #[test]
 fn few_malformed_rows_are_counted_and_many_are_an_error() {
-    let mut rows: Vec<_> =
-        (0..199).map(|i| row(&format!("{i}.5"), &format!("C{i}"), "10.0.0.1", "a", "1")).collect();
+    let mut rows: Vec<_> = (0..199).map(|i| row(&format!("{i}.5"), &format!("C{i}"), "10.0.0.1", "a", "1")).collect();
     rows[20] = row("noon", "C", "10.0.0.1", "a", "1");
     rows[30] = "a row\n".to_owned();
     let first = 8 + 20 + 1;
