@@ -10,7 +10,6 @@ pub mod faults;
 mod fleet;
 mod fluid;
 pub mod load;
-pub mod network;
 mod octaves;
 pub mod processor;
 pub mod queueing;
