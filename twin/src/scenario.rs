@@ -124,16 +124,12 @@ impl Scenario {
     ///
     /// # Errors
     /// As [`Scenario::load`].
-    pub fn from_text(
-        file: &str,
-        text: &str,
-        folder: &Path,
-        overrides: &Overrides,
-    ) -> Result<Scenario, ScenarioError> {
+    pub fn from_text(file: &str, text: &str, folder: &Path, overrides: &Overrides) -> Result<Scenario, ScenarioError> {
         let refuse = |findings| {
             ScenarioError::Refused(Box::new(Refused { file: file.to_owned(), text: text.to_owned(), findings }))
         };
-        let spec: ScenarioSpec = toml::from_str(text).map_err(|error| refuse(vec![finding::from_toml(&error, text)]))?;
+        let spec: ScenarioSpec =
+            toml::from_str(text).map_err(|error| refuse(vec![finding::from_toml(&error, text)]))?;
         let mut findings = Findings::default();
         let checked = check(spec, text, folder, overrides, &mut findings);
         if !findings.0.is_empty() {
@@ -307,7 +303,7 @@ fn check_span(
             );
             end.unwrap_or(Timestamp::MAX)
         }
-        (None, Some(recorded)) => recorded.end,
+        (None, Some(recorded)) => recorded.end.saturating_add(recorded.lead_out),
         (None, None) => {
             if spec.replay.is_none() {
                 findings.add(
@@ -338,7 +334,7 @@ fn check_span(
         if overrides.until.is_some() || recorded.is_some() {
             // A run cut short is scored from its middle on rather than not at all.
             score_from = start.saturating_add(end.since(start) / 2);
-        } else {
+        } else if heading.start.is_some() && heading.duration.is_some() {
             findings.add(
                 heading.warm_up.span(),
                 format!("`warm_up` is {}, the run is over by then", heading.warm_up.get_ref()),

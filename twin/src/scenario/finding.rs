@@ -168,8 +168,12 @@ pub(super) fn from_toml(error: &toml::de::Error, text: &str) -> Finding {
                 Some(key) => format!("`{key}` has a wrong unit or value: {quoted}"),
                 None => format!("wrong unit or value: {quoted}"),
             },
+            hint: if allowed.starts_with("a time") {
+                "write a time as 2026-06-14T18:00:00Z".to_owned()
+            } else {
+                "a quantity is a number and a unit, in quotes".to_owned()
+            },
             allowed: format!("not {allowed}"),
-            hint: "a quantity is a number and a unit, in quotes".to_owned(),
         };
     }
     if let Some((found, expected)) = message.strip_prefix("invalid type: ").and_then(|m| m.rsplit_once(", expected ")) {
@@ -188,7 +192,8 @@ pub(super) fn from_toml(error: &toml::de::Error, text: &str) -> Finding {
             allowed: format!("expected {expected}"),
         };
     }
-    if let Some((found, expected)) = message.strip_prefix("invalid value: ").and_then(|m| m.rsplit_once(", expected ")) {
+    if let Some((found, expected)) = message.strip_prefix("invalid value: ").and_then(|m| m.rsplit_once(", expected "))
+    {
         let expected = in_words(expected);
         return Finding {
             message: match key_at(text, span.start) {
@@ -200,7 +205,12 @@ pub(super) fn from_toml(error: &toml::de::Error, text: &str) -> Finding {
             hint: format!("{expected} is wanted"),
         };
     }
-    Finding { span, message, allowed: String::new(), hint: String::new() }
+    Finding {
+        span,
+        message,
+        allowed: "no TOML here".to_owned(),
+        hint: "text stands in quotes, a table's name in brackets, and each key once".to_owned(),
+    }
 }
 
 /// Where the value of a dotted key such as `slicing.fixed[0].guarantee` stands under table `root`; where that key is not

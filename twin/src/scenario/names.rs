@@ -50,6 +50,12 @@ impl Names {
         self.listed.push(text.clone());
     }
 
+    /// Takes a name in that was made from others; should two be made alike, the first keeps it.
+    pub(super) fn push_made(&mut self, name: String) {
+        self.positions.entry(name.clone()).or_insert(self.listed.len());
+        self.listed.push(name);
+    }
+
     /// All names, in order.
     pub(super) fn listed(&self) -> &[String] {
         &self.listed
@@ -94,7 +100,7 @@ impl Names {
 /// The candidate that was probably meant: the one at the smallest edit distance (V. Levenshtein, 1966), if it is no
 /// more than a third of the word away.
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let most = (word.chars().count() / 3).max(1) + usize::from(word.chars().count() > 6);
+    let most = ((word.chars().count() + 1) / 3).clamp(1, 4);
     candidates
         .into_iter()
         .map(|candidate| (edit_distance(word, candidate), candidate))
@@ -129,6 +135,7 @@ mod tests {
             ("capcity", Some("capacity")),
             ("Capacity", Some("capacity")),
             ("concurent_boot", Some("concurrent_boots")),
+            ("dealy", Some("delay")),
             ("colour", None),
         ] {
             assert_eq!(nearest(word, known), meant, "{word}");

@@ -26,8 +26,10 @@ pub(super) struct Replayed {
     pub(super) start: Timestamp,
     /// Its end.
     pub(super) end: Timestamp,
-    /// Time that the run begins before the recording.
+    /// Time that the run begins before the recording …
     pub(super) lead_in: Duration,
+    /// … and goes on after it.
+    pub(super) lead_out: Duration,
     /// Load of each client region × class, dense.
     pub(super) load: Vec<Load>,
     /// Files that were read.
@@ -134,9 +136,8 @@ pub(super) fn load(
     other_file: Option<&Path>,
 ) -> Result<Replayed, ScenarioError> {
     let replay = spec.replay.as_ref().expect("a scenario without [replay] is not replayed").get_ref();
-    let file: Option<PathBuf> = other_file
-        .map(Path::to_owned)
-        .or_else(|| replay.file.as_ref().map(|file| folder.join(file.get_ref())));
+    let file: Option<PathBuf> =
+        other_file.map(Path::to_owned).or_else(|| replay.file.as_ref().map(|file| folder.join(file.get_ref())));
     match replay.kind.get_ref() {
         ReplayKind::Counts => counts::load(spec, replay, site, zones, file.as_deref()),
         ReplayKind::Dns => queries::load(spec, replay, site, folder, file.as_deref()),

@@ -23,24 +23,26 @@ pub(super) struct Site {
 /// The most hosts a scenario may have: a million is far beyond any network, and a slip of the pen soon beyond memory.
 const HOSTS_MAX: u64 = 1_000_000;
 
+/// The most regions, for the links of a full mesh must be countable.
+const REGIONS_MAX: usize = 4096;
+
 /// Reads the site. The topology is whole only if nothing was found.
 pub(super) fn check(spec: &ScenarioSpec, findings: &mut Findings) -> Site {
     let regions = Names::collect("region", spec.region.iter().map(|region| &region.get_ref().name), findings);
     let classes = Names::collect("class", spec.class.iter().map(|class| &class.get_ref().name), findings);
     let flavours = Names::collect("flavour", spec.flavour.iter().map(|flavour| &flavour.get_ref().name), findings);
-    for (kind, what, count, most) in [
-        ("region", "[[region]]", regions.listed().len(), 4096),
-        ("class", "[[class]]", classes.listed().len(), 255),
-        ("flavour", "[[flavour]]", flavours.listed().len(), 255),
+    for (what, count, most) in [
+        ("[[region]]", regions.listed().len(), REGIONS_MAX),
+        ("[[class]]", classes.listed().len(), 255),
+        ("[[flavour]]", flavours.listed().len(), 255),
     ] {
         findings.require(
             (1..=most).contains(&count),
             0..0,
-            || format!("a scenario has 1 to {most} of {what}, this one has {count}"),
-            "",
+            || format!("the scenario has {count} of {what}"),
+            &format!("1 to {most} are needed"),
             if count == 0 { "see the scenarios that come with Forebay for one" } else { "leave some out" },
         );
-        let _ = kind;
     }
 
     let mut topology = Topology {
@@ -50,15 +52,11 @@ pub(super) fn check(spec: &ScenarioSpec, findings: &mut Findings) -> Site {
         classes: Vec::new(),
         flavours: spec.flavour.iter().map(|flavour| check_flavour(flavour.get_ref(), findings)).collect(),
     };
-    topology.classes = spec
-        .class
-        .iter()
-        .enumerate()
-        .map(|(index, class)| check_class(class, index, &flavours, findings))
-        .collect();
+    topology.classes =
+        spec.class.iter().enumerate().map(|(index, class)| check_class(class, index, &flavours, findings)).collect();
     let mut hosts = Names::collect("host", [], findings);
     let mut links = Names::collect("link", [], findings);
-    for (index, region) in spec.region.iter().enumerate().take(4096) {
+    for (index, region) in spec.region.iter().enumerate().take(REGIONS_MAX) {
         check_region(spec, region, RegionId::at(index), &mut topology, &mut hosts, &mut links, findings);
     }
     check_between(spec, &regions, &mut topology, &mut links, findings);
@@ -121,7 +119,8 @@ fn check_region(
     for group in groups.into_iter().flatten() {
         push_hosts(name, id, group, topology, hosts, findings);
     }
-    if topology.hosts.len() == before && groups.is_none_or(|groups| groups.iter().all(|g| *g.get_ref().count.get_ref() == 0))
+    if topology.hosts.len() == before
+        && groups.is_none_or(|groups| groups.iter().all(|g| *g.get_ref().count.get_ref() == 0))
     {
         findings.add(
             place,
@@ -143,7 +142,7 @@ fn push_access(
     let spec = access.get_ref();
     require_capacity(&spec.capacity, findings);
     let name = format!("{region}-access");
-    links.push(&Spanned::new(access.span(), name.clone()), findings);
+    links.push_made(name.clone());
     topology.links.push(Link {
         name,
         ends: LinkEnds::Access(id),
@@ -198,7 +197,7 @@ fn push_hosts(
     let first = topology.hosts.iter().filter(|host| host.region == id).count();
     for index in first..first + count as usize {
         let name = format!("{region}-{:03}", index + 1);
-        hosts.push(&Spanned::new(group.span(), name.clone()), findings);
+        hosts.push_made(name.clone());
         topology.hosts.push(Host {
             name,
             region: id,
@@ -285,8 +284,9 @@ fn check_class(class: &Spanned<ClassSpec>, index: usize, flavours: &Names, findi
             rate: needed.positive(&spec.rate, "rate", "\"40 Mbit/s\"", |rate| *rate > BitsPerSecond::ZERO),
         },
         WorkKind::Interactive => Work::Interactive {
-            requests_per_second: needed
-                .positive(&spec.requests_per_second, "requests_per_second", "0.5", |rate| *rate > 0.0 && rate.is_finite()),
+            requests_per_second: needed.positive(&spec.requests_per_second, "requests_per_second", "0.5", |rate| {
+                *rate > 0.0 && rate.is_finite()
+            }),
             service: needed.positive(&spec.service, "service", "\"10 ms\"", |span| !span.is_zero()),
             response: needed.positive(&spec.response, "response", "\"60 kB\"", |_| true),
             duration: needed.positive(&spec.duration, "duration", "\"3 min\"", |span| !span.is_zero()),
@@ -423,12 +423,14 @@ fn check_between(
             continue;
         }
         let delay = link.delay.unwrap_or_else(|| fibre_delay(&topology.regions[from], &topology.regions[to]));
-        let name = Spanned::new(place, format!("{}-{}", a.get_ref(), b.get_ref()));
-        push_between(from, to, &name, *link.capacity.get_ref(), delay, topology, links, findings);
+        let name = format!("{}-{}", a.get_ref(), b.get_ref());
+        push_between((from, to), name, *link.capacity.get_ref(), delay, topology, links);
     }
     let Some(mesh) = &spec.mesh else { return };
     require_capacity(&mesh.capacity, findings);
-    if topology.regions.len() != regions.listed().len() || topology.regions.iter().any(|r| !r.lat.is_finite() || !r.lon.is_finite()) {
+    if topology.regions.len() != regions.listed().len()
+        || topology.regions.iter().any(|r| !r.lat.is_finite() || !r.lon.is_finite())
+    {
         return;
     }
     let neighbours = mesh.neighbours.as_ref().map(|neighbours| *neighbours.get_ref() as usize);
@@ -445,30 +447,22 @@ fn check_between(
             }
             let delay = fibre_delay(&topology.regions[from], &topology.regions[to]);
             let name = format!("{}-{}", topology.regions[from].name, topology.regions[to].name);
-            let name = Spanned::new(mesh.capacity.span(), name);
-            push_between(from, to, &name, *mesh.capacity.get_ref(), delay, topology, links, findings);
+            push_between((from, to), name, *mesh.capacity.get_ref(), delay, topology, links);
         }
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "one row of a link table")]
 fn push_between(
-    from: usize,
-    to: usize,
-    name: &Spanned<String>,
+    (from, to): (usize, usize),
+    name: String,
     capacity: BitsPerSecond,
     delay: Duration,
     topology: &mut Topology,
     links: &mut Names,
-    findings: &mut Findings,
 ) {
-    links.push(name, findings);
-    topology.links.push(Link {
-        name: name.get_ref().clone(),
-        ends: LinkEnds::Between(RegionId::at(from), RegionId::at(to)),
-        capacity,
-        delay,
-    });
+    links.push_made(name.clone());
+    let ends = LinkEnds::Between(RegionId::at(from), RegionId::at(to));
+    topology.links.push(Link { name, ends, capacity, delay });
 }
 
 /// Pairs of regions that a mesh joins, each (lower, higher): every pair, or each region with its nearest and what a

@@ -548,6 +548,9 @@ pub struct ReplaySpec {
     /// Time that the run begins before the recording, so that capacity stands when it begins.
     #[serde(default)]
     pub lead_in: Duration,
+    /// Time that the run goes on after the recording, so that sessions play out.
+    #[serde(default)]
+    pub lead_out: Duration,
     /// Counts without a region column: move each region's share to the same local hour as where it was recorded.
     #[serde(default = "yes")]
     pub shift_zones: bool,
@@ -631,7 +634,9 @@ impl FromStr for When {
             return Ok(When::After(span));
         }
         text.parse().map(When::At).map_err(|_| {
-            format!("\"{text}\" is neither a time such as 2026-06-14T18:00:00Z nor a span after the start such as \"18 h\"")
+            format!(
+                "\"{text}\" is not a time such as 2026-06-14T18:00:00Z, nor a span after the start such as \"18 h\""
+            )
         })
     }
 }
@@ -743,11 +748,7 @@ pub fn unplaced<T>(value: T) -> Spanned<T> {
 
 impl Default for SloSpec {
     fn default() -> Self {
-        SloSpec {
-            latency: unplaced(Duration::from_millis(500)),
-            rate_floor: unplaced(0.9),
-            tolerance: unplaced(0.05),
-        }
+        SloSpec { latency: unplaced(Duration::from_millis(500)), rate_floor: unplaced(0.9), tolerance: unplaced(0.05) }
     }
 }
 

@@ -50,7 +50,6 @@ pub(super) fn load(
             message: format!("{steps} steps of {} end after the year 2554", recorded.step),
             hint: "times reach from 1970 to 2554".to_owned(),
         })?;
-    let lead_in = replay.lead_in;
 
     let columns = columns_of(&recorded, replay, site, &mut remarks);
     let scale = scale_of(&recorded, replay, &mut remarks)?;
@@ -93,7 +92,15 @@ pub(super) fn load(
         load[cell] =
             Load::Series(Arc::new(RateSeries { start: recorded.start, step: recorded.step, sessions_per_second }));
     }
-    Ok(Replayed { start: recorded.start, end, lead_in, load, inputs, remarks })
+    Ok(Replayed {
+        start: recorded.start,
+        end,
+        lead_in: replay.lead_in,
+        lead_out: replay.lead_out,
+        load,
+        inputs,
+        remarks,
+    })
 }
 
 /// One position with all of it, or every position with its share.
@@ -238,10 +245,7 @@ mod tests {
 
     #[test]
     fn gaps_are_closed_by_straight_lines() {
-        assert_eq!(
-            without_gaps(&[None, Some(2.0), None, None, Some(8.0), None]),
-            [0.0, 2.0, 4.0, 6.0, 8.0, 0.0]
-        );
+        assert_eq!(without_gaps(&[None, Some(2.0), None, None, Some(8.0), None]), [0.0, 2.0, 4.0, 6.0, 8.0, 0.0]);
         assert_eq!(without_gaps(&[None, None]), [0.0, 0.0]);
     }
 

@@ -86,7 +86,7 @@ pub(super) fn load(
     };
     let load = deal_out(&recording, &Classes::new(replay, site), site, taken, *replay.sessions_per_query.get_ref());
     remarks.extend(spread_remark(&recording, site));
-    Ok(Replayed { start, end, lead_in: replay.lead_in, load, inputs, remarks })
+    Ok(Replayed { start, end, lead_in: replay.lead_in, lead_out: replay.lead_out, load, inputs, remarks })
 }
 
 /// Where clients are, by all that the scenario says.
@@ -211,10 +211,8 @@ mod tests {
 
     #[test]
     fn a_name_is_of_the_class_of_its_longest_suffix_and_a_domain_stays_together() {
-        let classes = Classes {
-            suffixes: vec![("example".into(), 0), ("video.example".into(), 1)],
-            shares: vec![0.5, 0.5],
-        };
+        let classes =
+            Classes { suffixes: vec![("example".into(), 0), ("video.example".into(), 1)], shares: vec![0.5, 0.5] };
         for (name, class) in [("www.example", 0), ("a.video.example", 1), ("video.example", 1), ("notvideo.example", 0)]
         {
             assert_eq!(classes.class(name), class, "{name}");
