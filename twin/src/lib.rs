@@ -5,6 +5,7 @@
 
 pub mod decision;
 pub mod tick;
+pub mod tui;
 
 pub use decision::{Bound, CellDecision, Decision, Fan};
 pub use tick::Tick;
