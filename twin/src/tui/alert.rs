@@ -91,9 +91,7 @@ impl Alert {
             What::LinkDegraded { link, left } => {
                 (Severity::Warning, None, None, format!("link {} degraded to {}", link_name(*link), percent(*left)))
             }
-            What::LinkRestored { link } => {
-                (Severity::Clear, None, None, format!("link {} restored", link_name(*link)))
-            }
+            What::LinkRestored { link } => (Severity::Clear, None, None, format!("link {} restored", link_name(*link))),
             What::RegionLost { region } => (Severity::Critical, Some(*region), None, "region lost".to_owned()),
             What::RegionBack { region } => (Severity::Clear, Some(*region), None, "region back".to_owned()),
             What::TelemetryLost { region } => (Severity::Warning, Some(*region), None, "telemetry lost".to_owned()),

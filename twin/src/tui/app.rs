@@ -14,6 +14,7 @@ use ratatui::layout::Rect;
 use super::keys::{self, Action};
 use super::layout::{Layout, Pane, Wanted};
 use super::look::Look;
+use super::render::map;
 use super::snapshot::{Command, Scene, Side, Snapshot};
 use super::table::{ListState, Table};
 use super::tables;
@@ -68,10 +69,14 @@ pub(crate) enum Level {
 /// What lies over the panes.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Overlay {
-    Help { top: usize },
+    Help {
+        top: usize,
+    },
     Explain,
     /// Choice of the policy to compare with.
-    Policies { cursor: usize },
+    Policies {
+        cursor: usize,
+    },
 }
 
 /// What is being typed.
@@ -115,6 +120,8 @@ pub struct App {
     pub(crate) regions: ListState,
     pub(crate) hosts: ListState,
     pub(crate) machines: ListState,
+    /// Regions and links, where a table stands in for the map.
+    pub(crate) places: ListState,
     pub(crate) slices: ListState,
     pub(crate) alerts: ListState,
     pub(crate) axes: Axes,
@@ -141,7 +148,8 @@ impl App {
             regions: ListState { key: Some(0), ..ListState::default() },
             hosts: ListState::default(),
             machines: ListState::default(),
-            slices: ListState::default(),
+            places: ListState::default(),
+            slices: ListState { key: Some(0), ..ListState::default() },
             alerts: ListState::default(),
             axes,
             note: None,
@@ -272,7 +280,12 @@ impl App {
             (Overlay::Policies { cursor }, Action::Enter) => {
                 let chosen = self.scene.policies.get(*cursor).cloned();
                 self.overlay = None;
-                return Some(chosen.map(|policy| Effect::Command(Command::Compare(Some(policy)))).into_iter().collect());
+                if !matches!(self.focus, Pane::Demand | Pane::Score) {
+                    self.set_focus(Pane::Score);
+                }
+                return Some(
+                    chosen.map(|policy| Effect::Command(Command::Compare(Some(policy)))).into_iter().collect(),
+                );
             }
             _ => self.overlay = None,
         }
@@ -353,12 +366,8 @@ impl App {
     }
 
     pub(crate) fn layout(&self) -> Option<Layout> {
-        let wanted = Wanted {
-            focus: self.focus,
-            latest: &self.latest,
-            zoomed: self.zoomed,
-            comparing: self.comparing(),
-        };
+        let wanted =
+            Wanted { focus: self.focus, latest: &self.latest, zoomed: self.zoomed, comparing: self.comparing() };
         Layout::of(Rect::new(0, 0, self.size.0, self.size.1), wanted)
     }
 
@@ -381,6 +390,7 @@ impl App {
             }),
             Pane::Slices => Some(&self.slices),
             Pane::Alerts => Some(&self.alerts),
+            Pane::Map if self.map_is_table() => Some(&self.places),
             Pane::Map | Pane::Demand | Pane::Score => None,
         }
     }
@@ -394,8 +404,16 @@ impl App {
             }),
             Pane::Slices => Some(&mut self.slices),
             Pane::Alerts => Some(&mut self.alerts),
+            Pane::Map if self.map_is_table() => Some(&mut self.places),
             Pane::Map | Pane::Demand | Pane::Score => None,
         }
+    }
+
+    /// Whether there is too little room for a map.
+    pub(crate) fn map_is_table(&self) -> bool {
+        let layout = self.layout();
+        let place = layout.as_ref().and_then(|layout| layout.place(Pane::Map));
+        place.is_some_and(|place| !map::is_drawn(place.content()))
     }
 
     /// Rows of a list that can be seen at once: what its pane has beside heading and column names.

@@ -140,13 +140,7 @@ impl History {
 
     /// The points of `cell` from `from` to `until`, in order of time: as fine as they are kept, but not many more than
     /// `rows_max`.
-    pub fn points(
-        &self,
-        cell: usize,
-        from: Timestamp,
-        until: Timestamp,
-        rows_max: usize,
-    ) -> Vec<(Timestamp, Point)> {
+    pub fn points(&self, cell: usize, from: Timestamp, until: Timestamp, rows_max: usize) -> Vec<(Timestamp, Point)> {
         if cell >= self.cells {
             return Vec::new();
         }

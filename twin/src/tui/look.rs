@@ -25,12 +25,8 @@ pub enum Theme {
 
 impl Theme {
     /// All, by the names they are read by.
-    pub const NAMES: [(&'static str, Theme); 4] = [
-        ("safe", Theme::Safe),
-        ("dark", Theme::Dark),
-        ("light", Theme::Light),
-        ("high-contrast", Theme::HighContrast),
-    ];
+    pub const NAMES: [(&'static str, Theme); 4] =
+        [("safe", Theme::Safe), ("dark", Theme::Dark), ("light", Theme::Light), ("high-contrast", Theme::HighContrast)];
 }
 
 impl FromStr for Theme {
@@ -178,7 +174,7 @@ impl Theme {
                 sessions: indexed(222),
                 capacity: indexed(114),
                 forecast: indexed(75),
-                band: indexed(24),
+                band: indexed(31),
                 land: indexed(240),
                 rule: indexed(239),
             },

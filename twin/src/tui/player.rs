@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration as Wall;
 
-use forebay_world::Timestamp;
+use forebay_world::{Duration, Timestamp};
 
 use super::engine::Engine;
 use super::session::Session;
@@ -102,14 +102,16 @@ impl Player {
             Command::Seek(to) => self.seek(to),
             Command::Visit(to) => {
                 self.running = false;
-                self.seek(to);
+                let last_of_window = Duration::from_nanos(self.scene.window.as_nanos().saturating_sub(1));
+                self.seek(to.saturating_add(last_of_window));
             }
             Command::Compare(None) => self.sides.truncate(1),
             Command::Compare(Some(policy)) => match (self.make_engine)(&policy) {
                 Ok(engine) => {
                     self.sides.truncate(1);
                     self.sides.push(Session::new(&policy, engine, Arc::clone(&self.scene.topology)));
-                    self.goal = self.sides[0].ticks_done();
+                    // A seek under way goes on, with both.
+                    self.goal = self.goal.max(self.sides[0].ticks_done());
                     self.seek_from = Some(0);
                 }
                 Err(why) => self.said = Some(why.into()),
@@ -210,7 +212,7 @@ impl Player {
 
     fn seek(&mut self, to: Timestamp) {
         let to = to.clamp(self.scene.start, self.scene.end);
-        self.goal = to.since(self.scene.start) / self.scene.window.max(forebay_world::Duration::from_nanos(1));
+        self.goal = to.since(self.scene.start) / self.scene.window.max(Duration::from_nanos(1));
         for side in &mut self.sides {
             side.go_before(self.goal);
         }
@@ -280,14 +282,14 @@ mod tests {
         let start = player.snapshot().clock;
         player.turn(Wall::ZERO);
         player.turn(Wall::from_secs(15));
-        assert_eq!(player.snapshot().clock, start + forebay_world::Duration::from_secs(15));
+        assert_eq!(player.snapshot().clock, start + Duration::from_secs(15));
         player.apply(Command::TogglePause);
         assert_eq!(player.turn(Wall::from_secs(500)), Rest::UntilAsked);
-        assert_eq!(player.snapshot().clock, start + forebay_world::Duration::from_secs(15));
+        assert_eq!(player.snapshot().clock, start + Duration::from_secs(15));
         assert_eq!(player.snapshot().mode, Mode::Paused);
         player.apply(Command::TogglePause);
         player.turn(Wall::from_secs(510));
-        assert_eq!(player.snapshot().clock, start + forebay_world::Duration::from_secs(25));
+        assert_eq!(player.snapshot().clock, start + Duration::from_secs(25));
     }
 
     #[test]
@@ -305,7 +307,7 @@ mod tests {
         let mut player = player(Speed::Max);
         player.apply(Command::TogglePause);
         let to = player.scene.start + player.scene.window * 100;
-        player.apply(Command::Seek(to + forebay_world::Duration::from_secs(20)));
+        player.apply(Command::Seek(to + Duration::from_secs(20)));
         player.turn(Wall::ZERO);
         assert!(matches!(player.snapshot().mode, Mode::Seek(_)));
         settle(&mut player, Wall::ZERO);

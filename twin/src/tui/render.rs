@@ -80,22 +80,23 @@ fn draw_heading(app: &App, place: &Place, buffer: &mut Buffer) {
             pane if pane == app.focus => Tone::Accent,
             _ => Tone::Head,
         };
+        put(buffer, look, x, area.y, from, "  ", Tone::Text);
         x = put(buffer, look, from, area.y, area.right(), pane.name(), tone);
-        x = put(buffer, look, x, area.y, area.right(), " ", Tone::Text);
+        put(buffer, look, x, area.y, area.right(), " ", Tone::Text);
     }
-    for (text, tone) in subject(app, place.pane) {
+    for (text, tone) in subject(app, place.pane, usize::from(area.right().saturating_sub(x))) {
         let space = usize::from(area.right().saturating_sub(x));
-        if text.chars().count() + 1 > space {
+        if text.chars().count() + 2 > space {
             break;
         }
-        x = put(buffer, look, x, area.y, area.right(), " ", Tone::Text);
+        x = put(buffer, look, x, area.y, area.right(), "  ", Tone::Text);
         x = put(buffer, look, x, area.y, area.right(), &text, tone);
-        x = put(buffer, look, x, area.y, area.right(), " ", Tone::Text);
+        put(buffer, look, x, area.y, area.right(), " ", Tone::Text);
     }
 }
 
 /// What a pane is about just now, beside its name.
-fn subject(app: &App, pane: Pane) -> Vec<(String, Tone)> {
+fn subject(app: &App, pane: Pane, width: usize) -> Vec<(String, Tone)> {
     let topology = &app.scene.topology;
     let region = topology.regions.get(app.region.index()).map_or("", |region| &region.name);
     let class = topology.classes.get(app.class.index()).map_or("", |class| &class.name);
@@ -111,8 +112,10 @@ fn subject(app: &App, pane: Pane) -> Vec<(String, Tone)> {
             }
         },
         Pane::Demand => {
-            subject.push((format!("{region} {class}"), Tone::Text));
-            subject.extend(chart::legend(app));
+            let cell = format!("{region} {class}");
+            let left = width.saturating_sub(cell.chars().count() + 2);
+            subject.push((cell, Tone::Text));
+            subject.extend(chart::legend(app, left));
         }
         Pane::Score if app.comparing() => {
             let names: Vec<&str> = app.sides().iter().map(|side| &*side.policy).collect();

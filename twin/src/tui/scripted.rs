@@ -91,7 +91,8 @@ impl Scripted {
     }
 
     fn fan(&self, cell: usize, tick: u64) -> Fan {
-        let most = |share: f64| (tick + 3..=tick + 12).map(|ahead| share * self.expected(cell, ahead)).fold(0.0, f64::max);
+        let most =
+            |share: f64| (tick + 3..=tick + 12).map(|ahead| share * self.expected(cell, ahead)).fold(0.0, f64::max);
         let rush = self.expected(cell, tick + 8) / self.expected(cell, tick).max(1.0);
         let spread = 0.07 + 0.25 * (rush - 1.0).abs();
         let p50 = most(1.01);
@@ -358,8 +359,7 @@ impl Engine for Scripted {
         let mut happened = Vec::new();
         self.incidents(at, &mut happened);
         self.age(at, &mut happened);
-        let cells: Vec<CellDecision> =
-            (0..topology.cells()).map(|cell| self.decide(cell, at, &mut happened)).collect();
+        let cells: Vec<CellDecision> = (0..topology.cells()).map(|cell| self.decide(cell, at, &mut happened)).collect();
         let bad: Vec<f64> = cells.iter().map(|cell| self.judge(cell, at, &mut happened)).collect();
         self.score.latency_ms = forebay_sim::LatencyMs { p50: 12.4, p95: 38.9, p99: 81.0 };
         self.score.guarantee_violation_minutes = self.score.slo_violation_minutes / 8.0;

@@ -148,8 +148,7 @@ impl Session {
     pub(crate) fn go_before(&mut self, ticks_done: u64) {
         let present = self.present.ticks_done;
         let here = present < ticks_done || (present == ticks_done && !self.present.inside_window);
-        let (&nearest, moment) =
-            self.checkpoints.range(..=ticks_done).next_back().expect("the begin is always kept");
+        let (&nearest, moment) = self.checkpoints.range(..=ticks_done).next_back().expect("the begin is always kept");
         if here && present >= nearest {
             return;
         }

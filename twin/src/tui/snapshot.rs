@@ -147,7 +147,7 @@ pub enum Command {
     SetSpeed(Speed),
     /// Go to the last tick that is not after this moment.
     Seek(Timestamp),
-    /// The same, and wait there.
+    /// Go to the first tick that is not before this moment, and wait there.
     Visit(Timestamp),
     /// Put the run under another policy, with the same seed, beside this one; `None` ends the comparison.
     Compare(Option<String>),

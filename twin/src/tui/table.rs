@@ -142,7 +142,8 @@ impl Table {
             widths.iter().filter(|width| **width > 0).map(|width| width + GAP).sum::<usize>().saturating_sub(GAP)
         };
         while needed(&widths) > width {
-            let goes = (0..widths.len()).filter(|index| widths[*index] > 0).max_by_key(|index| self.columns[*index].rank);
+            let goes =
+                (0..widths.len()).filter(|index| widths[*index] > 0).max_by_key(|index| self.columns[*index].rank);
             match goes {
                 Some(index) if self.columns[index].rank > 0 => widths[index] = 0,
                 _ => break,

@@ -207,8 +207,8 @@ fn slices(look: Look, topology: &Topology, tick: &Tick) -> Table {
         Column::left("slice", 0),
         Column::right("use", 1),
         Column::right("guarantee", 3),
-        Column::right("ceiling", 2),
-        Column::left("of ceiling", 4),
+        Column::right("ceiling", 4),
+        Column::left("of ceiling", 2),
     ];
     let row = |slice: &SliceUse| {
         let cell = slice.slice.index();

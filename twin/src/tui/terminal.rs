@@ -71,7 +71,8 @@ impl Stage {
         let (commands, asked) = channel();
         let latest = Arc::new(Latest::default());
         let shared = Arc::clone(&latest);
-        let thread = thread::Builder::new().name("run".to_owned()).spawn(move || play(player, wall, &asked, &shared))?;
+        let thread =
+            thread::Builder::new().name("run".to_owned()).spawn(move || play(player, wall, &asked, &shared))?;
         Ok(Stage { commands, latest, thread })
     }
 

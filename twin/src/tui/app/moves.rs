@@ -1,6 +1,6 @@
 //! Moving about: in time, between panes, in lists, on the map, along the axes.
 
-use forebay_world::{ClassId, Duration, HostId, RegionId, Timestamp};
+use forebay_world::{ClassId, Duration, HostId, LinkEnds, RegionId, Timestamp};
 
 use super::{App, Effect, Level, Overlay};
 use crate::tui::keys::Action;
@@ -61,14 +61,22 @@ impl App {
             }
             self.region = region;
             self.regions.key = Some(u64::from(region.0));
+            self.slices.key = Some(self.cell() as u64);
+        }
+    }
+
+    pub(super) fn select_class(&mut self, class: ClassId) {
+        if class.index() < self.scene.topology.classes.len() {
+            self.class = class;
+            self.slices.key = Some(self.cell() as u64);
         }
     }
 
     pub(super) fn move_cursor(&mut self, action: Action) {
         match self.focus {
-            Pane::Map => self.move_on_map(action),
+            Pane::Map if !self.map_is_table() => self.move_on_map(action),
             Pane::Demand | Pane::Score => self.move_cell(action),
-            Pane::Fleet | Pane::Slices | Pane::Alerts => {
+            Pane::Map | Pane::Fleet | Pane::Slices | Pane::Alerts => {
                 let page = self.rows_shown(self.focus) as isize;
                 let by = match action {
                     Action::Up => -1,
@@ -97,11 +105,17 @@ impl App {
     pub(super) fn follow_cursor(&mut self, pane: Pane) {
         let Some(key) = self.list(pane).and_then(|list| list.key) else { return };
         match pane {
+            Pane::Map => {
+                let link = self.scene.topology.links.get(key as usize);
+                if let Some(LinkEnds::Access(region)) = link.map(|link| link.ends) {
+                    self.select_region(region);
+                }
+            }
             Pane::Fleet if self.level == Level::Regions => self.select_region(RegionId(key as u16)),
             Pane::Slices if (key as usize) < self.scene.topology.cells() => {
                 let (region, class) = self.scene.topology.cell_at(key as usize);
                 self.select_region(region);
-                self.class = class;
+                self.select_class(class);
             }
             _ => {}
         }
@@ -110,12 +124,15 @@ impl App {
     /// Up and down through regions, left and right through classes.
     pub(super) fn move_cell(&mut self, action: Action) {
         let (regions, classes) = (self.scene.topology.regions.len(), self.scene.topology.classes.len());
-        let step = |index: usize, count: usize, by: usize| (index + by) % count.max(1);
+        let step = |index: usize, count: usize, by: usize| (index + by) % count;
+        if regions == 0 || classes == 0 {
+            return;
+        }
         match action {
             Action::Up => self.select_region(RegionId::at(step(self.region.index(), regions, regions - 1))),
             Action::Down => self.select_region(RegionId::at(step(self.region.index(), regions, 1))),
-            Action::Left => self.class = ClassId::at(step(self.class.index(), classes, classes - 1)),
-            Action::Right => self.class = ClassId::at(step(self.class.index(), classes, 1)),
+            Action::Left => self.select_class(ClassId::at(step(self.class.index(), classes, classes - 1))),
+            Action::Right => self.select_class(ClassId::at(step(self.class.index(), classes, 1))),
             _ => {}
         }
     }
@@ -175,15 +192,16 @@ impl App {
     fn visit_alert(&mut self) -> Vec<Effect> {
         let Some(number) = self.row_under_cursor(Pane::Alerts) else { return Vec::new() };
         self.alerts.key = Some(number);
-        let alert = self.snapshot.as_ref().and_then(|snapshot| {
-            snapshot.alerts.iter().find(|alert| alert.number == number).cloned()
-        });
+        let alert = self
+            .snapshot
+            .as_ref()
+            .and_then(|snapshot| snapshot.alerts.iter().find(|alert| alert.number == number).cloned());
         let Some(alert) = alert else { return Vec::new() };
         if let Some(region) = alert.region {
             self.select_region(region);
         }
-        if let Some(class) = alert.class.filter(|class| class.index() < self.scene.topology.classes.len()) {
-            self.class = class;
+        if let Some(class) = alert.class {
+            self.select_class(class);
         }
         vec![Effect::Command(Command::Visit(alert.at))]
     }
@@ -234,7 +252,8 @@ fn moment(text: &str, now: Timestamp) -> Option<Timestamp> {
         return span.trim().parse().ok().map(|span| now.saturating_sub(span));
     }
     let today = now.floor_to(Duration::from_hours(24)).to_string();
-    text.parse().ok().or_else(|| format!("{} {text}", &today[..10]).parse().ok())
+    let of_today = || text.contains(':').then(|| format!("{} {text}", &today[..10]).parse().ok()).flatten();
+    text.parse().ok().or_else(of_today)
 }
 
 #[cfg(test)]

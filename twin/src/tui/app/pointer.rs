@@ -10,8 +10,8 @@ use crate::tui::layout::{Pane, Place};
 use crate::tui::render::{footer, map, timeline};
 use crate::tui::snapshot::Command;
 
-/// A click this close to a region means it [cells].
-const REACH: u16 = 4;
+/// A click this close to a region means it [cells]: as far as its name reaches.
+const REACH: u16 = 9;
 
 impl App {
     pub(super) fn mouse(&mut self, event: MouseEvent) -> Vec<Effect> {
@@ -64,7 +64,7 @@ impl App {
                     self.select_region(RegionId::at(index));
                 }
             }
-            Pane::Fleet | Pane::Slices | Pane::Alerts => {
+            Pane::Map | Pane::Fleet | Pane::Slices | Pane::Alerts => {
                 let Some(row) = usize::from(at.y - content.y).checked_sub(1) else { return Vec::new() };
                 let Some(table) = self.table(place.pane) else { return Vec::new() };
                 let height = usize::from(content.height.saturating_sub(1));
@@ -79,7 +79,7 @@ impl App {
                     return self.enter();
                 }
             }
-            Pane::Map | Pane::Demand | Pane::Score => {}
+            Pane::Demand | Pane::Score => {}
         }
         Vec::new()
     }
@@ -109,7 +109,7 @@ impl App {
         match place.map(|place| place.pane) {
             Some(Pane::Demand) if by < 0 => self.stretch(2, 3),
             Some(Pane::Demand) => self.stretch(3, 2),
-            Some(Pane::Map) => self.move_cell(if by < 0 { Action::Up } else { Action::Down }),
+            Some(Pane::Map) if !self.map_is_table() => self.move_cell(if by < 0 { Action::Up } else { Action::Down }),
             Some(pane) => self.move_in_list(pane, by),
             None => {}
         }

@@ -24,29 +24,36 @@ const LATER: Ink = Ink { tone: Tone::Dim, plain: "." };
 /// Columns left of a plot for what its height means.
 const LABELS: u16 = 6;
 
-/// What the curves are, with their latest values, for the heading.
-pub(super) fn legend(app: &App) -> Vec<(String, Tone)> {
-    let last = |side: &Side| side.history.points(app.cell(), app.clock().saturating_sub(app.axes.span), app.clock(), 1000);
+/// What the curves are, with their latest values where `width` has room for them.
+pub(super) fn legend(app: &App, width: usize) -> Vec<(String, Tone)> {
+    let look = app.look;
     let latest = match app.sides() {
-        [side] => last(side).last().map(|(_, point)| *point),
+        [side] => {
+            let from = app.clock().saturating_sub(app.axes.span);
+            side.history.points(app.cell(), from, app.clock(), usize::MAX).last().map(|(_, point)| *point)
+        }
         _ => None,
     };
     let value = |of: fn(&Point) -> f32| {
         latest.as_ref().map_or_else(String::new, |point| format!(" {}", count(f64::from(of(point)))))
     };
-    let look = app.look;
-    let mut legend = vec![
-        (format!("{} sessions{}", look.glyph("━", "*"), value(|point| point.sessions)), Tone::Sessions),
-        (format!("{} room for{}", look.glyph("━", "="), value(|point| point.capacity)), Tone::Capacity),
-    ];
     let forecasts = |side: &Side| {
         side.tick.as_ref().is_some_and(|tick| tick.decision.cells.iter().any(|cell| cell.forecast.is_some()))
     };
+    let (line, dashes, dots) = (look.glyph("━", "="), look.glyph("╍", "-"), look.glyph("░", ":"));
+    let sessions = look.glyph("━", "*");
+    let mut full = vec![
+        (format!("{sessions} sessions{}", value(|point| point.sessions)), Tone::Sessions),
+        (format!("{line} room for{}", value(|point| point.capacity)), Tone::Capacity),
+    ];
+    let mut brief = vec![(format!("{sessions} came"), Tone::Sessions), (format!("{line} room"), Tone::Capacity)];
     if app.sides().iter().any(forecasts) {
-        legend.push((format!("{} p50{}", look.glyph("╍", "-"), value(|point| point.p50)), Tone::Forecast));
-        legend.push((format!("{} p10 to p90", look.glyph("░", ":")), Tone::Band));
+        full.push((format!("{dashes} p50{}", value(|point| point.p50)), Tone::Forecast));
+        full.push((format!("{dots} p10 to p90"), Tone::Band));
+        brief.push((format!("{dots} fan"), Tone::Band));
     }
-    legend
+    let needed: usize = full.iter().map(|(text, _)| text.chars().count() + 2).sum();
+    if needed <= width { full } else { brief }
 }
 
 /// Everything that one plot shows.
@@ -114,12 +121,13 @@ pub(super) fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
         .fold(0.0f32, f32::max);
     let top = f64::from(most.max(1.0)) * 1.08 * 1.5f64.powi(i32::from(app.axes.height));
 
-    for (index, (curves, plot)) in curves.iter().zip(plots(area, sides.len())).enumerate() {
-        draw_plot(app, curves, plot, (from, now, until, top), buffer);
+    for (index, (curves, mut plot)) in curves.iter().zip(plots(area, sides.len())).enumerate() {
         if sides.len() > 1 {
             let name = format!("{} {}", ["A", "B"][index.min(1)], sides[index].policy);
             put(buffer, app.look, plot.x + LABELS, plot.y, plot.right(), &name, Tone::Head);
+            plot = Rect { y: plot.y + 1, height: plot.height - 1, ..plot };
         }
+        draw_plot(app, curves, plot, (from, now, until, top), buffer);
     }
 }
 
@@ -163,7 +171,7 @@ fn draw_plot(
     draw_curve(&mut raster, scale, curves.came.iter().map(|(at, point)| (*at, point.sessions)), SESSIONS, false, false);
     let dots = raster.width() / i32::from(inner.width);
     let column = inner.x + (scale.x(now).max(0) / dots.max(1)) as u16;
-    if column < inner.right() && curves.came.iter().any(|(_, point)| point.p50.is_finite()) {
+    if column + 1 < inner.right() {
         for y in inner.y..inner.bottom() {
             buffer[(column, y)].set_symbol(look.glyph("┊", "|")).set_style(look.style(Tone::Rule));
         }
@@ -231,10 +239,14 @@ fn label_height(app: &App, area: Rect, inner: Rect, top: f64, buffer: &mut Buffe
     }
 }
 
-/// The least of 1, 2 and 5 times a power of ten that is not below `value`.
+/// The least of 1, 2, 2.5 and 5 times a power of ten that is not below `value`.
 fn nice(value: f64) -> f64 {
     let power = 10f64.powf(value.max(1e-9).log10().floor());
-    [1.0, 2.0, 5.0, 10.0].into_iter().map(|factor| factor * power).find(|step| *step >= value * 0.999).unwrap_or(value)
+    [1.0, 2.0, 2.5, 5.0, 10.0]
+        .into_iter()
+        .map(|factor| factor * power)
+        .find(|step| *step >= value * 0.999)
+        .unwrap_or(value)
 }
 
 const TIME_STEPS_MIN: [u64; 15] = [1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1440, 2880, 10_080, 40_320];
@@ -272,7 +284,11 @@ fn label_time(
     let mut at = from.floor_to(step);
     let mut said_now = until <= now.saturating_add(whole / 20);
     while at <= until {
-        let (text, next) = if step >= Duration::from_hours(24) { (day(at)[5..].to_owned(), at + step) } else { (minute(at), at + step) };
+        let (text, next) = if step >= Duration::from_hours(24) {
+            (day(at)[5..].to_owned(), at + step)
+        } else {
+            (minute(at), at + step)
+        };
         let close = |other: Timestamp| column(at).abs_diff(column(other)) < 6;
         if !said_now && (at >= now || close(now)) {
             write(now, "now", Tone::Head);

@@ -26,7 +26,10 @@ pub(crate) fn turns(place: &Place) -> Vec<(Pane, u16)> {
 
 /// The pane whose name stands at column `x` of a heading.
 pub(crate) fn turn_at(place: &Place, x: u16) -> Option<Pane> {
-    turns(place).into_iter().find(|(pane, from)| (*from..*from + pane.name().len() as u16).contains(&x)).map(|(pane, _)| pane)
+    turns(place)
+        .into_iter()
+        .find(|(pane, from)| (*from..*from + pane.name().len() as u16).contains(&x))
+        .map(|(pane, _)| pane)
 }
 
 /// The keys that fit, in the order of the key table, and the columns that each takes.

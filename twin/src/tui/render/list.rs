@@ -28,7 +28,8 @@ pub(super) fn draw(app: &App, pane: Pane, area: Rect, buffer: &mut Buffer) {
         _ => (None, 0),
     };
     let place = |buffer: &mut Buffer, y: u16, index: usize, text: &str, tone: Tone| {
-        let from = usize::from(area.x) + widths[..index].iter().filter(|width| **width > 0).map(|w| w + GAP).sum::<usize>();
+        let from =
+            usize::from(area.x) + widths[..index].iter().filter(|width| **width > 0).map(|w| w + GAP).sum::<usize>();
         let room = widths[index];
         let blank = if table.columns[index].right { room.saturating_sub(text.chars().count()) } else { 0 };
         let end = (from + room).min(usize::from(area.right())) as u16;

@@ -12,12 +12,12 @@ use ratatui::widgets::canvas::{Canvas, Map, MapResolution};
 
 use super::raster::{Ink, Raster};
 use super::{put_styled, width_of};
+use crate::tick::Tick;
 use crate::tui::app::App;
 use crate::tui::figures::percent;
 use crate::tui::layout::Pane;
 use crate::tui::look::{Load, Tone};
 use crate::tui::tables::{link_load, link_use, region_load, region_utilization};
-use crate::tick::Tick;
 
 /// On less than this a map shows nothing; a table stands in for it.
 pub(crate) fn is_drawn(area: Rect) -> bool {
@@ -104,7 +104,7 @@ pub(super) fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
     // What a link carries, where there is room for it.
     let dots = (raster.width() / i32::from(area.width), raster.height() / i32::from(area.height));
     for ((x, y), load, share) in marks.into_iter().rev() {
-        let text = if area.width >= 80 && share.is_some() { percent(share) } else { look.load(load).to_owned() };
+        let text = if share.is_some() { percent(share) } else { look.load(load).to_owned() };
         let (Ok(x), Ok(y)) = (u16::try_from(x / dots.0.max(1)), u16::try_from(y / dots.1.max(1))) else { continue };
         let at = Position { x: area.x + x, y: area.y + y };
         if area.contains(at) {
@@ -162,7 +162,7 @@ fn draw_region(
     buffer[(position.x, position.y)].set_symbol(look.load(load)).set_style(look.style(load.tone()));
     let name = &topology.regions[index].name;
     let utilization = tick.and_then(|tick| region_utilization(topology, tick, region));
-    let label = if area.width >= 80 { format!("{name} {}", percent(utilization)) } else { name.clone() };
+    let label = if area.width >= 70 { format!("{name} {}", percent(utilization)) } else { name.clone() };
     let width = width_of(look, &label);
     let free = |taken: &[Position], from: Position| {
         from.x >= area.x
@@ -179,6 +179,13 @@ fn draw_region(
         (true, false) => look.style(Tone::Accent),
         (false, _) => look.style(Tone::Text),
     };
+    // A blank on each side keeps the name apart from coasts.
+    for side in [x.wrapping_sub(1), x + width] {
+        let side = Position { x: side, y };
+        if area.contains(side) && !taken.contains(&side) {
+            buffer[side].set_symbol(" ");
+        }
+    }
     put_styled(buffer, look, x, y, area.right(), &label, style);
     taken.extend((x.saturating_sub(1)..=x + width).map(|x| Position { x, y }));
 }

@@ -30,17 +30,12 @@ pub(super) fn draw(app: &App, overlay: &Overlay, screen: Rect, buffer: &mut Buff
 fn draw_box(app: &App, title: &str, (width, height): (u16, u16), screen: Rect, buffer: &mut Buffer) -> Rect {
     let look = app.look;
     let (width, height) = (width.min(screen.width), height.min(screen.height));
-    let area = Rect {
-        x: screen.x + (screen.width - width) / 2,
-        y: screen.y + (screen.height - height) / 2,
-        width,
-        height,
-    };
+    let area =
+        Rect { x: screen.x + (screen.width - width) / 2, y: screen.y + (screen.height - height) / 2, width, height };
     let rule = look.style(Tone::Dim);
     for y in area.y..area.bottom() {
         for x in area.x..area.right() {
-            let (left, right, first, last) =
-                (x == area.x, x + 1 == area.right(), y == area.y, y + 1 == area.bottom());
+            let (left, right, first, last) = (x == area.x, x + 1 == area.right(), y == area.y, y + 1 == area.bottom());
             let symbol = match (left, right, first, last) {
                 (true, _, true, _) => look.glyph("╭", "+"),
                 (_, true, true, _) => look.glyph("╮", "+"),
@@ -56,12 +51,7 @@ fn draw_box(app: &App, title: &str, (width, height): (u16, u16), screen: Rect, b
         }
     }
     put(buffer, look, area.x + 2, area.y, area.right(), &format!(" {title} "), Tone::Accent);
-    Rect {
-        x: area.x + 2,
-        y: area.y + 1,
-        width: area.width.saturating_sub(4),
-        height: area.height.saturating_sub(2),
-    }
+    Rect { x: area.x + 2, y: area.y + 1, width: area.width.saturating_sub(4), height: area.height.saturating_sub(2) }
 }
 
 fn draw_lines(app: &App, lines: &[Line], area: Rect, buffer: &mut Buffer) {
@@ -92,10 +82,8 @@ fn help_of(app: &App, groups: &[Group]) -> Vec<Line> {
 
 fn draw_help(app: &App, top: usize, screen: Rect, buffer: &mut Buffer) {
     if screen.width >= 120 && screen.height >= 30 {
-        let columns = [
-            help_of(app, &[Group::Time, Group::Chart, Group::Program]),
-            help_of(app, &[Group::Moving, Group::Views]),
-        ];
+        let columns =
+            [help_of(app, &[Group::Time, Group::Chart, Group::Program]), help_of(app, &[Group::Moving, Group::Views])];
         let height = columns.iter().map(Vec::len).max().unwrap_or(0) as u16 + 2;
         let inner = draw_box(app, "Keys", (118, height), screen, buffer);
         let half = inner.width / 2;

@@ -114,13 +114,7 @@ pub(super) fn topology() -> Topology {
                 1,
                 2.0,
             ),
-            class(
-                "download",
-                Work::Download { size: Bytes(400_000_000), rate: BitsPerSecond(20_000_000) },
-                20,
-                2,
-                0.5,
-            ),
+            class("download", Work::Download { size: Bytes(400_000_000), rate: BitsPerSecond(20_000_000) }, 20, 2, 0.5),
             class(
                 "interactive",
                 Work::Interactive {

@@ -28,7 +28,9 @@ fn lines(score: &Score, classes: &[&str]) -> Vec<Line> {
         is_fault: false,
         note,
     };
-    let fault = |name: &str, value: f64, note: String| Line { is_fault: true, ..line(name, value, count, note) };
+    let tenths =
+        |value: f64| if value.fract() == 0.0 { count(value) } else { format!("{value:.1}").replace('-', "−") };
+    let fault = |name: &str, value: f64, note: String| Line { is_fault: true, ..line(name, value, tenths, note) };
     let mut lines = vec![
         line(
             "cost",
@@ -44,7 +46,8 @@ fn lines(score: &Score, classes: &[&str]) -> Vec<Line> {
     }
     let rejected = score.sessions_rejected as f64;
     let begun = score.sessions as f64;
-    let share = if begun > 0.0 { format!("{:.2}% of {}", 100.0 * rejected / begun, short(begun)) } else { String::new() };
+    let share =
+        if begun > 0.0 { format!("{:.2}% of {}", 100.0 * rejected / begun, short(begun)) } else { String::new() };
     let latency = score.latency_ms;
     lines.extend([
         fault("rejected", rejected, share),
@@ -60,12 +63,8 @@ fn lines(score: &Score, classes: &[&str]) -> Vec<Line> {
 /// The score of a run; of two runs, both and their difference.
 pub(super) fn score(app: &App) -> Table {
     let classes: Vec<&str> = app.scene.topology.classes.iter().map(|class| class.name.as_str()).collect();
-    let scores: Vec<Vec<Line>> = app
-        .sides()
-        .iter()
-        .filter_map(|side| side.tick.as_ref())
-        .map(|tick| lines(&tick.score, &classes))
-        .collect();
+    let scores: Vec<Vec<Line>> =
+        app.sides().iter().filter_map(|side| side.tick.as_ref()).map(|tick| lines(&tick.score, &classes)).collect();
     let Some(first) = scores.first() else { return Table::default() };
     let comparing = app.comparing();
     let mut columns = vec![Column::left("", 0)];

@@ -60,7 +60,13 @@ fn of_cell(app: &App, cell: &CellDecision, coverage: f64, width: usize) -> Vec<L
     }
     say(
         "machines",
-        format!("{} ready, {} coming, {} draining, {} sessions each", cell.ready, cell.coming, cell.draining, count(places)),
+        format!(
+            "{} ready, {} coming, {} draining, {} sessions each",
+            cell.ready,
+            cell.coming,
+            cell.draining,
+            count(places)
+        ),
         Tone::Text,
     );
     match &cell.forecast {
@@ -78,7 +84,11 @@ fn of_cell(app: &App, cell: &CellDecision, coverage: f64, width: usize) -> Vec<L
                 Tone::Forecast,
             );
             let level = fan.level * 100.0;
-            say("", format!("capacity for the {level:.1}% quantile, {} sessions", count(fan.sized_for)), Tone::Forecast);
+            say(
+                "",
+                format!("capacity for the {level:.1}% quantile, {} sessions", count(fan.sized_for)),
+                Tone::Forecast,
+            );
         }
         None => say("forecast", "this policy makes none".to_owned(), Tone::Dim),
     }
