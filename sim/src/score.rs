@@ -1,6 +1,10 @@
-//! What a run is judged by.
+//! What a run is judged by: work done for clients, minute by minute, against the objective of its class.
 
+use forebay_world::{Duration, Occurrence, Timestamp, Topology, What, Work};
 use serde::{Deserialize, Serialize};
+
+use crate::fleet::Bill;
+use crate::statistics::QuantileSketch;
 
 /// Totals of a run so far, counted from the end of its warm-up.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -43,3 +47,196 @@ pub struct LatencyMs {
     /// 99 % are not above.
     pub p99: f64,
 }
+
+/// What was done for one client cell in some span of time. Counts are expectations under fluid load.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Done {
+    /// Sessions that began.
+    pub(crate) starts: f64,
+    /// Of those, the ones that began later than the objective allows.
+    pub(crate) late: f64,
+    /// Sessions turned away.
+    pub(crate) rejected: f64,
+    /// Sessions cut off by a failure.
+    pub(crate) lost: f64,
+    /// Session time [s].
+    pub(crate) seconds: f64,
+    /// Session time below the floor of its rate [s].
+    pub(crate) short_seconds: f64,
+    /// Requests answered.
+    pub(crate) requests: f64,
+    /// Of those, the ones answered later than the objective allows, or over a link that was short.
+    pub(crate) late_requests: f64,
+    /// Delivered [bit].
+    pub(crate) bits: f64,
+    /// Processor time used [core s].
+    pub(crate) cpu_seconds: f64,
+}
+
+impl Done {
+    fn add(&mut self, other: &Done) {
+        self.starts += other.starts;
+        self.late += other.late;
+        self.rejected += other.rejected;
+        self.lost += other.lost;
+        self.seconds += other.seconds;
+        self.short_seconds += other.short_seconds;
+        self.requests += other.requests;
+        self.late_requests += other.late_requests;
+        self.bits += other.bits;
+        self.cpu_seconds += other.cpu_seconds;
+    }
+
+    /// Share of the work that missed the objective: the worse of starts (late, rejected or cut off) and of what the
+    /// class does with its sessions (time below the rate, or late requests). Zero when nothing was asked for.
+    pub(crate) fn bad_share(&self, work: &Work) -> f64 {
+        let share = |bad: f64, all: f64| if all > 0.0 { (bad / all).min(1.0) } else { 0.0 };
+        let starts = share(self.late + self.rejected + self.lost, self.starts + self.rejected);
+        let held = match work {
+            Work::Interactive { .. } => share(self.late_requests, self.requests),
+            Work::Streaming { .. } | Work::Download { .. } => share(self.short_seconds, self.seconds),
+        };
+        starts.max(held)
+    }
+}
+
+/// Keeps what was done by client cell for the running minute and the running window, and the score.
+#[derive(Clone, Debug)]
+pub(crate) struct Scorer {
+    /// Since the last flush.
+    pub(crate) now: Vec<Done>,
+    minute: Vec<Done>,
+    window: Vec<Done>,
+    /// Violated minutes in a row.
+    run_of_violations: Vec<u32>,
+    /// Latencies of the running window, by cell [s].
+    pub(crate) latency: Vec<QuantileSketch>,
+    latency_total: QuantileSketch,
+    starts: f64,
+    rejected: f64,
+    score: Score,
+    /// What machines had cost when the score began to count.
+    bill_before: Bill,
+    score_from: Timestamp,
+}
+
+impl Scorer {
+    pub(crate) fn new(cells: usize, score_from: Timestamp) -> Self {
+        Scorer {
+            now: vec![Done::default(); cells],
+            minute: vec![Done::default(); cells],
+            window: vec![Done::default(); cells],
+            run_of_violations: vec![0; cells],
+            latency: vec![QuantileSketch::new(); cells],
+            latency_total: QuantileSketch::new(),
+            starts: 0.0,
+            rejected: 0.0,
+            score: Score { slo_violation_minutes_by_cell: vec![0.0; cells], ..Score::default() },
+            bill_before: Bill::default(),
+            score_from,
+        }
+    }
+
+    fn counts(&self, now: Timestamp) -> bool {
+        now > self.score_from
+    }
+
+    fn flush(&mut self, at: Timestamp) {
+        let counts = self.counts(at);
+        for ((now, minute), window) in self.now.iter_mut().zip(&mut self.minute).zip(&mut self.window) {
+            minute.add(now);
+            window.add(now);
+            if counts {
+                self.starts += now.starts;
+                self.rejected += now.rejected + now.lost;
+            }
+            *now = Done::default();
+        }
+    }
+
+    /// Judges the minute that ends at `at`. `standing` gives, for each serving cell, ready machines, sessions under
+    /// way and sessions that a machine has places for.
+    pub(crate) fn close_minute(
+        &mut self,
+        at: Timestamp,
+        topology: &Topology,
+        bill: Bill,
+        standing: impl Iterator<Item = (f64, f64, f64)>,
+        starved_seconds: f64,
+        occurrences: &mut Vec<Occurrence>,
+    ) {
+        self.flush(at);
+        let counts = self.counts(at);
+        if !counts {
+            self.bill_before = bill;
+        }
+        for cell in 0..self.minute.len() {
+            let done = std::mem::take(&mut self.minute[cell]);
+            let (region, class) = topology.cell_at(cell);
+            let objective = topology.class(class);
+            let bad_share = done.bad_share(&objective.work);
+            let run = &mut self.run_of_violations[cell];
+            if bad_share > objective.slo.tolerance {
+                if *run == 0 {
+                    occurrences.push(Occurrence { at, what: What::SloViolated { region, class, bad_share } });
+                }
+                *run += 1;
+                if counts {
+                    self.score.slo_violation_minutes += 1.0;
+                    self.score.slo_violation_minutes_by_cell[cell] += 1.0;
+                    self.score.violation_cost += objective.violation_price_per_minute;
+                }
+            } else if *run > 0 {
+                occurrences.push(Occurrence { at, what: What::SloMet { region, class, minutes: *run } });
+                *run = 0;
+            }
+        }
+        if counts {
+            let idle: f64 =
+                standing.map(|(ready, sessions, places)| (ready - (sessions / places).ceil()).max(0.0)).sum();
+            self.score.over_provisioned_vm_hours += idle / 60.0;
+            self.score.guarantee_violation_minutes += starved_seconds / 60.0;
+        }
+    }
+
+    /// Closes the observer's window at `at`: what was done in it, by client cell.
+    pub(crate) fn close_window(&mut self, at: Timestamp) -> Vec<Done> {
+        self.flush(at);
+        let counts = self.counts(at);
+        for sketch in &mut self.latency {
+            if counts {
+                self.latency_total.merge(sketch);
+            }
+        }
+        let cells = self.window.len();
+        std::mem::replace(&mut self.window, vec![Done::default(); cells])
+    }
+
+    /// Takes DNS queries into the score.
+    pub(crate) fn count_queries(&mut self, at: Timestamp, queries: u64) {
+        if self.counts(at) {
+            self.score.dns_queries += queries;
+        }
+    }
+
+    /// The score until now, given what machines have cost since the run began.
+    pub(crate) fn score(&self, bill: Bill) -> Score {
+        let mut score = self.score.clone();
+        score.sessions = self.starts.round() as u64;
+        score.sessions_rejected = self.rejected.round() as u64;
+        score.vm_hours = bill.vm_hours - self.bill_before.vm_hours;
+        score.capacity_cost = bill.cost - self.bill_before.cost;
+        score.churn = bill.churn - self.bill_before.churn;
+        score.cost = score.capacity_cost + score.violation_cost;
+        let mut total = self.latency_total.clone();
+        for sketch in &self.latency {
+            total.merge(sketch);
+        }
+        let quantile = |share| total.quantile(share).unwrap_or(0.0) * 1000.0;
+        score.latency_ms = LatencyMs { p50: quantile(0.5), p95: quantile(0.95), p99: quantile(0.99) };
+        score
+    }
+}
+
+/// How long the objective is judged over at a time. A last, partial minute of a run is not judged.
+pub(crate) const MINUTE: Duration = Duration::from_mins(1);

@@ -57,6 +57,7 @@ pub struct LocalTime(pub Vec<(Timestamp, i32)>);
 
 /// Where the sessions of one client region × class come from.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "a handful, made once")]
 pub enum Load {
     /// Nobody comes.
     None,
