@@ -1,0 +1,130 @@
+use super::*;
+use crate::policy;
+use crate::small_world::{quiet, topology};
+use forebay_world::{Demand, Duration, Generation, HostId, Timestamp, VmId, VmSeen, VmState};
+
+fn controller(name: &str, config: ControllerConfig) -> Controller {
+    let topology = Arc::new(topology(2));
+    let policy = policy::build(name, &config, &topology, None).unwrap();
+    Controller::new(topology, config, policy)
+}
+
+fn with_fleet(controller: &Controller, at: u64, vms: u32, utilization: Option<f64>) -> Observation {
+    let topology = controller.topology();
+    let mut seen = quiet(topology, Timestamp::from_secs(at));
+    for (cell, (region, class)) in topology.cell_ids().enumerate() {
+        let places = topology.sessions_per_vm(class);
+        let sessions = utilization.unwrap_or(0.0) * places;
+        seen.demand[cell] = Some(Demand { sessions: sessions * f64::from(vms), ..Demand::default() });
+        for i in 0..vms {
+            seen.vms.push(VmSeen {
+                id: VmId(u64::from(i) + cell as u64 * u64::from(vms)),
+                region,
+                host: HostId((region.0 as u32) * 4 + i % 4),
+                flavour: topology.class(class).flavour,
+                class,
+                state: VmState::Ready,
+                since: Timestamp::EPOCH,
+                sessions: sessions as u32,
+                utilization,
+            });
+        }
+    }
+    seen.vms.sort_by_key(|vm| vm.id);
+    seen
+}
+
+#[test]
+fn when_nothing_changes_the_very_same_plan_is_returned() {
+    for name in ["hpa", "target-tracking", "aws-predictive", "predictive"] {
+        let mut controller = controller(name, ControllerConfig::default());
+        let mut last = None;
+        for minute in 0..60 {
+            let (plan, decision) = controller.step(&with_fleet(&controller, 6000 + 60 * minute, 4, Some(0.68)));
+            assert_eq!(decision.generation, plan.generation);
+            if let Some(last) = &last
+                && minute > 30
+            {
+                assert!(Arc::ptr_eq(last, &plan), "{name} at {minute}");
+            }
+            last = Some(plan);
+        }
+    }
+}
+
+#[test]
+fn a_fleet_that_stands_is_taken_over_as_it_is() {
+    let mut controller = controller("hpa", ControllerConfig::default());
+    let mut seen = with_fleet(&controller, 6000, 4, Some(0.7));
+    seen.applied = Generation(41);
+    let (plan, _) = controller.step(&seen);
+    assert_eq!(plan.vms.len(), 16);
+    assert_eq!((plan.generation, plan.parent), (Generation(42), Generation(41)), "slices are new");
+    assert!(plan.diff(&seen).iter().all(|step| matches!(step, forebay_world::Step::SetSlice(..))));
+}
+
+#[test]
+fn nothing_shrinks_while_nothing_is_seen() {
+    for name in ["hpa", "target-tracking", "predictive"] {
+        let mut controller = controller(name, ControllerConfig::default());
+        let mut wanted = 0;
+        for minute in 0..90 {
+            let busy = if minute < 30 { 0.7 } else { 0.1 };
+            let mut seen = with_fleet(&controller, 6000 + 60 * minute, 6, Some(busy));
+            if minute >= 30 {
+                // Low coverage at first, then no telemetry of the first region at all.
+                seen.coverage = if minute < 60 { 0.5 } else { 1.0 };
+                if minute >= 60 {
+                    seen.demand[0] = None;
+                }
+            }
+            let (plan, decision) = controller.step(&seen);
+            let cell = &decision.cells[0];
+            if minute == 29 {
+                wanted = cell.planned;
+            } else if minute > 29 {
+                assert!(cell.planned >= wanted, "{name} at {minute}: {cell:?}");
+            }
+            assert_eq!(decision.generation, plan.generation);
+        }
+    }
+}
+
+#[test]
+fn a_decision_says_what_bound_it() {
+    let mut config = ControllerConfig::default();
+    config.guard.ceiling = 5;
+    let mut controller = controller("hpa", config);
+    let (_, decision) = controller.step(&with_fleet(&controller, 6000, 4, Some(1.4)));
+    let cell = &decision.cells[0];
+    assert_eq!((cell.ready, cell.asked, cell.granted, cell.planned), (4, 5, 5, 5), "the policy knows the ceiling");
+    assert_eq!(cell.utilization, Some(1.4));
+    assert!(cell.reason.contains("140 %"), "{}", cell.reason);
+}
+
+#[test]
+fn a_copy_decides_as_the_original_does() {
+    let mut original = controller("predictive", ControllerConfig::default());
+    for minute in 0..30 {
+        original.step(&with_fleet(&original, 6000 + 60 * minute, 4, Some(0.5 + 0.01 * minute as f64)));
+    }
+    let mut copy = original.clone();
+    for minute in 30..60 {
+        let seen = with_fleet(&original, 6000 + 60 * minute, 4, Some(0.5 + 0.01 * minute as f64));
+        assert_eq!(original.step(&seen), copy.step(&seen));
+    }
+}
+
+#[test]
+fn what_the_guard_remembers_survives_a_restart() {
+    let mut config = ControllerConfig::default();
+    config.guard.shrink_cooldown = Duration::from_mins(30);
+    let mut first = controller("hpa", config.clone());
+    for minute in 0..8 {
+        first.step(&with_fleet(&first, 6000 + 60 * minute, 4, Some(1.2)));
+    }
+    let memory = serde_json::to_string(first.guard_memory()).unwrap();
+    let mut second = controller("hpa", config);
+    second.remember(serde_json::from_str(&memory).unwrap());
+    assert_eq!(second.guard_memory(), first.guard_memory());
+}

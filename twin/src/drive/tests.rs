@@ -1,0 +1,164 @@
+use super::*;
+use crate::controller::ControllerConfig;
+use crate::policy::{self, Foresight};
+use crate::small_world::{DemandFn, SmallWorld, topology};
+use forebay_world::{Generation, RegionId, VmState};
+
+const MINUTE: Duration = Duration::from_mins(1);
+const START: Timestamp = Timestamp::from_secs(1_750_032_000);
+
+/// A day with its peak, and an hour of four times the demand on the second evening.
+fn day_with_a_crowd() -> Arc<DemandFn> {
+    Arc::new(|cell, at| {
+        let hour = at.since(START).as_hours_f64();
+        let day = 1200.0 + 800.0 * ((hour - 9.0) / 24.0 * std::f64::consts::TAU).sin();
+        // Slow and quick wandering, the same in every run.
+        let noise = 1.0 + 0.03 * (hour * 2.7 + cell as f64).sin() + 0.02 * (hour * 71.0 + cell as f64).sin();
+        let crowd = match hour - 44.0 {
+            into if !(0.0..2.0).contains(&into) => 1.0,
+            into if into < 0.5 => 1.0 + 3.0 * into / 0.5,
+            into if into < 1.0 => 4.0,
+            into => 1.0 + 3.0 * (2.0 - into),
+        };
+        day * noise * if cell == 0 { crowd } else { 1.0 }
+    })
+}
+
+struct Outcome {
+    vm_hours: f64,
+    short_minutes: f64,
+    cost: f64,
+    churn: u64,
+}
+
+fn run(name: &str, hours: u64, demand: &Arc<DemandFn>, score_from_hour: u64) -> Outcome {
+    let topology = Arc::new(topology(2));
+    let mut config = ControllerConfig::default();
+    config.policy.scheduled.entries = vec![
+        toml::from_str("cells = \"*\"\nfrom = \"00:00\"\nuntil = \"24:00\"\nvms = 16").unwrap(),
+        toml::from_str("cells = \"*\"\nfrom = \"02:00\"\nuntil = \"08:00\"\nvms = 9").unwrap(),
+    ];
+    let sessions = (0..topology.cells())
+        .map(|cell| {
+            (0..hours * 60 + 60)
+                .map(|m| demand(cell, START + MINUTE * m).max(demand(cell, START + MINUTE * (m + 1))))
+                .collect()
+        })
+        .collect();
+    let foresight = Arc::new(Foresight { start: START, step: MINUTE, sessions });
+    let policy = policy::build(name, &config, &topology, Some(foresight)).unwrap();
+    let mut controller = Controller::new(Arc::clone(&topology), config, policy);
+    let mut world = SmallWorld::new(topology, START, Arc::clone(demand));
+    let mut before = (0.0, 0.0, 0);
+    let score_from = START + Duration::from_hours(score_from_hour);
+    let end = START + Duration::from_hours(hours);
+    for until in [score_from, end] {
+        drive(&mut world, &mut controller, MINUTE, until, |_, _, _, _| ControlFlow::Continue(()), |_, _, _| {})
+            .unwrap();
+        if until == score_from {
+            before = (world.vm_hours, world.short_minutes, world.churn);
+        }
+    }
+    let (vm_hours, short_minutes) = (world.vm_hours - before.0, world.short_minutes - before.1);
+    Outcome { vm_hours, short_minutes, cost: vm_hours * 0.4 + short_minutes, churn: world.churn - before.2 }
+}
+
+#[test]
+fn every_policy_keeps_its_character() {
+    let demand = day_with_a_crowd();
+    let outcomes: Vec<(&str, Outcome)> = policy::NAMES.iter().map(|name| (*name, run(name, 60, &demand, 26))).collect();
+    for (name, o) in &outcomes {
+        println!(
+            "{name:16} {:8.1} VM-h {:7.1} min short {:8.1} cost {:5} churn",
+            o.vm_hours, o.short_minutes, o.cost, o.churn
+        );
+    }
+    let of = |name: &str| &outcomes.iter().find(|(other, _)| *other == name).unwrap().1;
+    let (fixed, oracle, predictive, hpa) = (of("fixed"), of("oracle"), of("predictive"), of("hpa"));
+    assert_eq!(fixed.short_minutes, 0.0);
+    for (name, outcome) in &outcomes {
+        assert!(oracle.cost <= outcome.cost, "{name} beats the oracle: {} < {}", outcome.cost, oracle.cost);
+        assert!(fixed.vm_hours >= outcome.vm_hours, "{name} has more machines than the peak needs");
+    }
+    assert!(predictive.cost < hpa.cost, "{} {}", predictive.cost, hpa.cost);
+    assert!(predictive.short_minutes <= hpa.short_minutes / 4.0);
+}
+
+#[test]
+fn a_lost_region_is_served_by_others_and_taken_home_again() {
+    let topology = Arc::new(topology(3));
+    let config = ControllerConfig::default();
+    for name in ["hpa", "predictive"] {
+        let policy = policy::build(name, &config, &topology, None).unwrap();
+        let mut controller = Controller::new(Arc::clone(&topology), config.clone(), policy);
+        let mut world = SmallWorld::new(Arc::clone(&topology), START, Arc::new(|_, _| 800.0));
+        let mut go = |world: &mut SmallWorld, minutes: u64| {
+            let until = world.now() + MINUTE * minutes;
+            drive(world, &mut controller, MINUTE, until, |_, _, _, _| ControlFlow::Continue(()), |_, _, _| {}).unwrap();
+            controller.plan().unwrap().steering.clone()
+        };
+        let ready = |world: &SmallWorld, region: u16| {
+            world.vms.iter().filter(|vm| vm.state == VmState::Ready && vm.region == RegionId(region)).count()
+        };
+        assert!(go(&mut world, 60).0.iter().all(Vec::is_empty), "{name}");
+        let before = ready(&world, 0);
+        world.down[..4].fill(true);
+        let away = go(&mut world, 2);
+        assert!(!away.0[0].is_empty() && !away.0[1].is_empty(), "{name}: its clients are sent away");
+        assert!(away.0[2..].iter().all(Vec::is_empty));
+        let others = ready(&world, 1) + ready(&world, 2);
+        go(&mut world, 20);
+        assert!(ready(&world, 1) + ready(&world, 2) > others, "{name}: the others grow");
+        assert_eq!(ready(&world, 0), 0);
+        world.down.fill(false);
+        assert!(go(&mut world, 15).0.iter().all(Vec::is_empty), "{name}: everybody is at home again");
+        assert!(2 * ready(&world, 0) >= before);
+    }
+}
+
+#[test]
+fn a_tick_without_a_world_keeps_the_plan() {
+    let topology = Arc::new(topology(1));
+    let config = ControllerConfig::default();
+    let policy = policy::build("hpa", &config, &topology, None).unwrap();
+    let mut controller = Controller::new(Arc::clone(&topology), config, policy);
+    let mut world = SmallWorld::new(topology, START, Arc::new(|_, _| 500.0));
+    world.unreachable_at = vec![START + MINUTE * 3, START + MINUTE * 4];
+    let (mut ticks, mut missed) = (0, Vec::new());
+    drive(
+        &mut world,
+        &mut controller,
+        MINUTE,
+        START + MINUTE * 10,
+        |_, _, _, _| {
+            ticks += 1;
+            if ticks == 7 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        },
+        |_, at, _| missed.push(at),
+    )
+    .unwrap();
+    assert_eq!((ticks, missed), (7, vec![START + MINUTE * 3, START + MINUTE * 4]));
+    assert_eq!(world.now(), START + MINUTE * 9);
+}
+
+#[test]
+fn a_second_writer_ends_the_loop() {
+    let topology = Arc::new(topology(1));
+    let config = ControllerConfig::default();
+    let policy = policy::build("hpa", &config, &topology, None).unwrap();
+    let mut controller = Controller::new(Arc::clone(&topology), config, policy);
+    let mut world = SmallWorld::new(topology, START, Arc::new(|_, _| 500.0));
+    let result = drive(
+        &mut world,
+        &mut controller,
+        MINUTE,
+        START + MINUTE * 10,
+        |world, _, plan, _| {
+            let newer = Plan { generation: Generation(plan.generation.0 + 5), ..(*plan).clone() };
+            forebay_world::World::submit(world, &newer).unwrap();
+            ControlFlow::Continue(())
+        },
+        |_, _, _| {},
+    );
+    assert!(matches!(result, Err(WorldError::Stale { .. })));
+}
