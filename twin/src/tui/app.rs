@@ -341,7 +341,8 @@ impl App {
     }
 
     fn file_name(&self, what: &str, kind: &str) -> String {
-        let clock: String = self.clock().to_string().chars().filter(char::is_ascii_alphanumeric).collect();
+        let second = self.clock().floor_to(Duration::from_secs(1));
+        let clock: String = second.to_string().chars().filter(char::is_ascii_alphanumeric).collect();
         let plain = |c: char| if c.is_alphanumeric() || c == '-' { c } else { '-' };
         let scenario: String = self.scene.scenario.chars().map(plain).collect();
         format!("forebay-{scenario}-{what}-{clock}.{kind}")

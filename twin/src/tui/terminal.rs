@@ -182,6 +182,8 @@ fn text_of(buffer: &Buffer) -> String {
 /// The terminal while it is ours. Given back when dropped, and by the panic hook before a panic is told.
 struct Screen {
     terminal: DefaultTerminal,
+    /// The panic hook has given it back: done again, that would write over what the panic said.
+    given_back: Arc<AtomicBool>,
 }
 
 impl Screen {
@@ -189,11 +191,14 @@ impl Screen {
         // Sets the panic hook that leaves the alternate screen and raw mode.
         let terminal = ratatui::try_init()?;
         let hook = std::panic::take_hook();
+        let given_back = Arc::new(AtomicBool::new(false));
+        let noted = Arc::clone(&given_back);
         std::panic::set_hook(Box::new(move |panic| {
+            noted.store(true, Ordering::Release);
             let _ = execute!(io::stdout(), DisableMouseCapture);
             hook(panic);
         }));
-        let screen = Screen { terminal };
+        let screen = Screen { terminal, given_back };
         execute!(io::stdout(), EnableMouseCapture)?;
         Ok(screen)
     }
@@ -210,7 +215,9 @@ impl Screen {
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        give_back();
+        if !self.given_back.load(Ordering::Acquire) {
+            give_back();
+        }
     }
 }
 
