@@ -3,14 +3,19 @@
 //! One policy, four lives: tried in a simulated world, compared with others over many seeds, watched in shadow beside
 //! production, and let loose on real switches and hypervisors, with not one line of it changed.
 
+pub mod cli;
 pub mod controller;
 pub mod decision;
 pub mod deployment;
 pub mod drive;
+pub mod experiment;
 pub mod forecast;
 pub mod guard;
 pub mod journal;
 pub mod policy;
+pub mod report;
+pub mod run;
+pub mod scenario;
 pub mod slicing;
 #[cfg(test)]
 mod small_world;
@@ -21,6 +26,9 @@ pub mod tui;
 pub use controller::{ConfigError, Controller, ControllerConfig};
 pub use decision::{Bound, CellDecision, Decision, Fan};
 pub use drive::drive;
+pub use experiment::Experiment;
 pub use journal::{Journal, JournalError, ReplayReport, replay};
 pub use policy::{Foresight, Policy, PolicyError};
+pub use run::Run;
+pub use scenario::Scenario;
 pub use tick::Tick;

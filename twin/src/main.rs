@@ -1,2 +1,7 @@
-//! forebay
-fn main() {}
+//! The `forebay` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    forebay::cli::main()
+}

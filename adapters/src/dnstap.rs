@@ -1,0 +1,184 @@
+//! dnstap (dnstap.info): DNS messages as servers log them, in protobuf, in Frame Streams.
+//!
+//! An own reader of the few fields that load is made of, borrowed from the frame: about 100 ns a message, nothing
+//! allocated, every index checked. Field numbers are those of `dnstap.proto`.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use forebay_world::Timestamp;
+
+use crate::dns_message::{NameBuffer, read_question};
+use crate::error::{Place, ReadError};
+use crate::frame_streams::FrameStream;
+use crate::input::Input;
+use crate::query::{Clients, LogFormat, LoggedQuery, QueryReport, Skip, Vantage};
+
+/// Reads the queries of a dnstap file, in the order of the file.
+///
+/// # Errors
+/// [`ReadError::Unrecognised`] for another kind of file; [`ReadError::Malformed`] with the byte where the framing is
+/// lost, or with the first malformed frame when more than 1 % are; what [`Input::fill`] says.
+pub fn read_dnstap<V>(input: Input, visit: &mut V) -> Result<QueryReport, ReadError>
+where
+    V: FnMut(&LoggedQuery<'_>) + ?Sized,
+{
+    let mut stream = FrameStream::new(input)?;
+    let mut report = QueryReport::new(LogFormat::Dnstap);
+    let mut clients = Clients::default();
+    let mut name = NameBuffer::new();
+    let mut latest = Timestamp::EPOCH;
+    while let Some(frame) = stream.next_frame()? {
+        report.records += 1;
+        match read_message(frame.bytes).ok_or(None).and_then(|message| message.query(&mut name).map_err(Some)) {
+            Ok(query) => {
+                report.out_of_order += u64::from(query.at < latest);
+                latest = query.at;
+                report.count(&query, &mut clients);
+                visit(&query);
+            }
+            Err(Some(why)) => report.skipped.add(why),
+            Err(None) => report.malformed.add(Place::Byte(frame.offset), || {
+                format!("a frame of {} bytes is no dnstap message", frame.bytes.len())
+            }),
+        }
+    }
+    if let Some((Place::Byte(offset), what)) = report.malformed.intolerable(report.records) {
+        return Err(stream.malformed(
+            offset,
+            what,
+            "frames with dnstap messages (dnstap.proto), up to 1 % of them malformed",
+            "is the file what the server or fstrm_capture wrote, unchanged?",
+        ));
+    }
+    report.truncated = stream.truncated_at().map(Place::Byte);
+    report.clients = clients.count();
+    Ok(report)
+}
+
+/// What matters of a dnstap message.
+#[derive(Clone, Copy, Debug, Default)]
+struct Message<'a> {
+    kind: u64,
+    query_address: Option<IpAddr>,
+    response_address: Option<IpAddr>,
+    query_seconds: Option<u64>,
+    query_nanos: u32,
+    query: Option<&'a [u8]>,
+}
+
+impl Message<'_> {
+    fn query<'n>(&self, name: &'n mut NameBuffer) -> Result<LoggedQuery<'n>, Skip> {
+        let vantage = match self.kind {
+            1 => Vantage::Authority,
+            3 => Vantage::AfterResolver,
+            5 => Vantage::BeforeResolver,
+            // Every second type is the response to the one before, up to UPDATE_RESPONSE.
+            2 | 4 | 6 | 8 | 10 | 12 | 14 => return Err(Skip::Response),
+            _ => return Err(Skip::OtherMessage),
+        };
+        let at = self
+            .query_seconds
+            .and_then(|seconds| seconds.checked_mul(1_000_000_000)?.checked_add(u64::from(self.query_nanos)))
+            .map(Timestamp::from_nanos)
+            .ok_or(Skip::NoTime)?;
+        let client = self.query_address.ok_or(Skip::NoClient)?;
+        let question = read_question(self.query.ok_or(Skip::NoQuestion)?, name)?;
+        Ok(LoggedQuery {
+            at,
+            client,
+            server: self.response_address,
+            ecs: question.ecs,
+            name: question.name,
+            qtype: question.qtype,
+            vantage,
+        })
+    }
+}
+
+/// Reads the Message (field 14) of a Dnstap; `None` when it does not follow `dnstap.proto`. A Dnstap without a
+/// message reads as one of type 0.
+fn read_message(frame: &[u8]) -> Option<Message<'_>> {
+    let mut message = Message::default();
+    let mut outer = Fields { bytes: frame };
+    while let Some((field, value)) = outer.next_field()? {
+        let (14, Value::Bytes(bytes)) = (field, value) else { continue };
+        let mut inner = Fields { bytes };
+        while let Some((field, value)) = inner.next_field()? {
+            match (field, value) {
+                (1, Value::Varint(kind)) => message.kind = kind,
+                (4, Value::Bytes(bytes)) => message.query_address = Some(address(bytes)?),
+                (5, Value::Bytes(bytes)) => message.response_address = Some(address(bytes)?),
+                (8, Value::Varint(seconds)) => message.query_seconds = Some(seconds),
+                (9, Value::Fixed32(nanos)) if nanos < 1_000_000_000 => message.query_nanos = nanos,
+                (10, Value::Bytes(bytes)) => message.query = Some(bytes),
+                (1 | 4 | 5 | 8 | 9 | 10, _) => return None,
+                _ => {}
+            }
+        }
+    }
+    Some(message)
+}
+
+fn address(bytes: &[u8]) -> Option<IpAddr> {
+    match bytes.len() {
+        4 => Some(Ipv4Addr::from(<[u8; 4]>::try_from(bytes).ok()?).into()),
+        16 => Some(IpAddr::from(Ipv6Addr::from(<[u8; 16]>::try_from(bytes).ok()?)).to_canonical()),
+        _ => None,
+    }
+}
+
+/// The fields of a protobuf message.
+struct Fields<'a> {
+    bytes: &'a [u8],
+}
+
+/// A field's value by wire type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Value<'a> {
+    Varint(u64),
+    Fixed64,
+    Bytes(&'a [u8]),
+    Fixed32(u32),
+}
+
+impl<'a> Fields<'a> {
+    /// The next field and its number; the outer `None` is a malformed one, the inner the end.
+    fn next_field(&mut self) -> Option<Option<(u64, Value<'a>)>> {
+        if self.bytes.is_empty() {
+            return Some(None);
+        }
+        let key = self.varint()?;
+        let value = match key & 7 {
+            0 => Value::Varint(self.varint()?),
+            1 => self.take(8).map(|_| Value::Fixed64)?,
+            2 => {
+                let length = usize::try_from(self.varint()?).ok()?;
+                Value::Bytes(self.take(length)?)
+            }
+            5 => Value::Fixed32(u32::from_le_bytes(self.take(4)?.try_into().ok()?)),
+            _ => return None,
+        };
+        (key >> 3 > 0).then_some(Some((key >> 3, value)))
+    }
+
+    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.bytes.split_at_checked(length)?;
+        self.bytes = rest;
+        Some(taken)
+    }
+
+    fn varint(&mut self) -> Option<u64> {
+        let mut value = 0;
+        for (index, &byte) in self.bytes.iter().take(10).enumerate() {
+            value |= u64::from(byte & 0x7f).checked_shl(7 * index as u32)?;
+            if byte < 0x80 {
+                self.bytes = &self.bytes[index + 1..];
+                return Some(value);
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,377 @@
+//! Progressive filling of a component: the rates that the phases of [`super`] give.
+//!
+//! Where all rise at one speed (guarantees, best effort, and everything when no slice is contended), a limit fills up
+//! at the level (capacity − carried by who has stopped) / (flows still rising), and it does not matter when limits
+//! that share no rising flow are looked at. So they are looked at in the order of the last time, and one that turns
+//! out to fill up below the rate of a flow that stopped on it earlier is moved before the limit that stopped it. What
+//! was filled before the first limit concerned by a change still stands.
+
+use super::contention::Row;
+use super::elastic::{NEVER, after, component_source};
+use super::{Link, NONE, Network, Slice};
+
+/// What happened when a limit was looked at.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Step {
+    /// Where the bundles that it stopped begin among the stopped.
+    pub(super) from: u32,
+    /// Rate at which it stopped them, but for those with a lower cap; infinite when it does not fill up [bit/s].
+    level: f64,
+    /// The highest finite level so far [bit/s].
+    peak: f64,
+    /// When a flow of these bundles ends first [ns].
+    due: u64,
+    /// The bundle of that flow.
+    next: u32,
+}
+
+/// Work space that outlives a filling only to keep its memory.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Scratch {
+    /// Bundles that rise at the limit looked at.
+    rising: Vec<u32>,
+    /// Limits on guarantees: for each slice, what it is guaranteed after scaling [bit/s].
+    guarantees: Vec<f64>,
+    /// New rates, by bundle [bit/s].
+    pub(super) rates: Vec<f64>,
+    pub(super) excess: super::excess::Scratch,
+    pub(super) roots: Vec<u32>,
+    pub(super) homes: Vec<u32>,
+}
+
+/// A rounding error's worth.
+pub(super) const EPSILON: f64 = 1e-12;
+
+/// A link or, while guarantees are filled, a slice.
+#[derive(Clone, Copy)]
+pub(super) enum Limit {
+    Link(u32),
+    Slice(u32),
+}
+
+impl Limit {
+    pub(super) const fn pack(self) -> u32 {
+        match self {
+            Limit::Link(ix) => ix << 1,
+            Limit::Slice(ix) => (ix << 1) | 1,
+        }
+    }
+
+    pub(super) const fn unpack(word: u32) -> Limit {
+        if word & 1 == 0 { Limit::Link(word >> 1) } else { Limit::Slice(word >> 1) }
+    }
+}
+
+/// A filling where all rise at one speed.
+struct Level<'a> {
+    links: &'a [Link],
+    slices: &'a [Slice],
+    guarantees: &'a [f64],
+    rows: &'a [Row],
+    loads: &'a mut [f64],
+    rising: &'a mut Vec<u32>,
+    steps: &'a mut Vec<Step>,
+    stopped: &'a mut Vec<u32>,
+}
+
+impl Network {
+    /// Gives everybody the rate they have from now on.
+    #[inline]
+    pub(super) fn fill_dirty(&mut self) {
+        while let Some(component) = self.dirty.pop() {
+            self.split(component);
+            self.fill(component);
+            self.components[component as usize].dirty = false;
+        }
+    }
+
+    fn fill(&mut self, component: u32) {
+        let row = &mut self.components[component as usize];
+        if row.order.is_empty() && row.slices.is_empty() {
+            return;
+        }
+        let mut order = std::mem::take(&mut row.order);
+        let mut steps = std::mem::take(&mut row.steps);
+        let mut stopped = std::mem::take(&mut row.stopped);
+        let (mut due, mut next) = (NEVER, NONE);
+        if !row.slices.is_empty() {
+            self.fill_guarantees(component, &mut steps, &mut stopped);
+            self.fill_excess(component);
+            (due, next) = self.settle_slices(component);
+            steps.clear();
+            stopped.clear();
+        }
+        if steps.is_empty() {
+            self.raise_best_effort(&order);
+        }
+        let first = self.level::<false>(&mut order, &mut steps, &mut stopped);
+        for (at, &link) in order.iter().enumerate().skip(first) {
+            self.links[link as usize].step = at as u32;
+        }
+        self.settle_steps(first, &mut steps, &stopped);
+        for step in &steps {
+            if step.due < due {
+                (due, next) = (step.due, step.next);
+            }
+        }
+        let row = &mut self.components[component as usize];
+        if !row.slices.is_empty() {
+            // Nothing of it may stand next time: what slices leave changes with any of them.
+            steps.clear();
+            stopped.clear();
+        }
+        row.order = order;
+        row.steps = steps;
+        row.stopped = stopped;
+        row.next = next;
+        self.set_due(component_source(component), due);
+    }
+
+    /// Phase 1: every slice up to its guarantee.
+    fn fill_guarantees(&mut self, component: u32, steps: &mut Vec<Step>, stopped: &mut Vec<u32>) {
+        let row = &mut self.components[component as usize];
+        let mut order = std::mem::take(&mut row.guarantee_order);
+        if order.is_empty() {
+            order.extend(row.slices.iter().map(|&slice| Limit::Slice(slice).pack()));
+            order.extend(row.order.iter().map(|&link| Limit::Link(link).pack()));
+        }
+        for &link in &row.order {
+            for &bundle in &self.links[link as usize].active {
+                self.bundles.loads[bundle as usize] = 0.0;
+            }
+        }
+        self.scratch.guarantees.resize(self.slices.len(), 0.0);
+        for &slice in &row.slices {
+            let row = &self.slices[slice as usize];
+            let planned = row.standing.expect("a contended slice stands");
+            let link = &self.links[row.link as usize];
+            let fit = (link.capacity / link.guaranteed as f64).min(1.0);
+            let guarantee = planned.guarantee.0.min(planned.ceiling.0) as f64;
+            self.scratch.guarantees[slice as usize] = if guarantee > 0.0 { guarantee * fit } else { 0.0 };
+            for &bundle in &row.active {
+                self.bundles.loads[bundle as usize] = -self.bundles.rows[bundle as usize].count;
+            }
+        }
+        self.level::<true>(&mut order, steps, stopped);
+        self.scratch.rates.resize(self.bundles.rows.len(), 0.0);
+        self.begin_excess(component);
+        for (at, step) in steps.iter().enumerate() {
+            let end = steps.get(at + 1).map_or(stopped.len(), |next| next.from as usize);
+            let bundles = &stopped[step.from as usize..end];
+            for &bundle in bundles {
+                let cap = self.bundles.rows[bundle as usize].cap;
+                self.scratch.rates[bundle as usize] = cap.min(step.level);
+            }
+            if let Limit::Slice(slice) = Limit::unpack(order[at]) {
+                self.offer_excess(slice, step.level, bundles);
+            }
+        }
+        steps.clear();
+        stopped.clear();
+        self.components[component as usize].guarantee_order = order;
+    }
+
+    /// Gives bundles in slices their new rates and returns when and where a flow of theirs ends first.
+    fn settle_slices(&mut self, component: u32) -> (u64, u32) {
+        let (mut least, mut next) = (f64::INFINITY, NONE);
+        for at in 0..self.components[component as usize].slices.len() {
+            let slice = self.components[component as usize].slices[at];
+            let mut total = 0.0;
+            for &bundle in &self.slices[slice as usize].active {
+                let row = &mut self.bundles.rows[bundle as usize];
+                row.advance(self.now);
+                row.rate = self.scratch.rates[bundle as usize];
+                total += row.rate * row.count;
+                let seconds = row.seconds_left();
+                if seconds < least {
+                    (least, next) = (seconds, bundle);
+                }
+            }
+            self.judge_starved(slice, total);
+        }
+        (after(self.now, least), next)
+    }
+
+    /// Lets all without a contended slice rise.
+    fn raise_best_effort(&mut self, order: &[u32]) {
+        for &link in order {
+            for &bundle in &self.links[link as usize].active {
+                if !self.bundles.metas[bundle as usize].in_slice() {
+                    self.bundles.loads[bundle as usize] = -self.bundles.rows[bundle as usize].count;
+                }
+            }
+        }
+    }
+
+    /// Fills limits up, from the first without a step on. Returns the first whose step changed.
+    fn level<const GUARANTEES: bool>(
+        &mut self,
+        order: &mut [u32],
+        steps: &mut Vec<Step>,
+        stopped: &mut Vec<u32>,
+    ) -> usize {
+        Level {
+            links: &self.links,
+            slices: &self.slices,
+            guarantees: &self.scratch.guarantees,
+            rows: &self.bundles.rows,
+            loads: &mut self.bundles.loads,
+            rising: &mut self.scratch.rising,
+            steps,
+            stopped,
+        }
+        .run::<GUARANTEES>(order, |bundle| self.bundles.metas[bundle as usize].in_slice())
+    }
+
+    /// Gives the bundles that were stopped from step `first` on their new rates.
+    fn settle_steps(&mut self, first: usize, steps: &mut [Step], stopped: &[u32]) {
+        let mut end = stopped.len();
+        for step in steps[first..].iter_mut().rev() {
+            let (mut least, mut next) = (f64::INFINITY, NONE);
+            for &bundle in &stopped[step.from as usize..end] {
+                let row = &mut self.bundles.rows[bundle as usize];
+                row.advance(self.now);
+                row.rate = step.level.min(row.cap);
+                let seconds = row.seconds_left();
+                if seconds < least {
+                    (least, next) = (seconds, bundle);
+                }
+            }
+            step.due = after(self.now, least);
+            step.next = next;
+            end = step.from as usize;
+        }
+    }
+}
+
+impl<'a> Level<'a> {
+    fn run<const GUARANTEES: bool>(&mut self, order: &mut [u32], in_slice: impl Fn(u32) -> bool) -> usize {
+        let mut at = self.steps.len();
+        let mut first = at;
+        // Moves that may be made before the order is found the slow, sure way.
+        let mut moves = 64 + 16 * order.len();
+        while at < order.len() {
+            if moves == 0 {
+                let lowest = (at..order.len()).min_by(|&a, &b| {
+                    self.try_level::<GUARANTEES>(order[a]).total_cmp(&self.try_level::<GUARANTEES>(order[b]))
+                });
+                order.swap(at, lowest.unwrap_or(at));
+            }
+            let from = self.stopped.len();
+            let (members, capacity, cap_min) = self.limit::<GUARANTEES>(order[at]);
+            let (mut carried, mut flows, mut rising) = pull(members, self.loads, self.rising);
+            let mut level = if rising > 0 {
+                ((capacity - carried) / flows).max(0.0)
+            } else if carried <= capacity * (1.0 + 1e-9) {
+                f64::INFINITY
+            } else {
+                -1.0
+            };
+            while level >= cap_min && rising > 0 {
+                // Those that their cap stops leave the others more.
+                let before = rising;
+                (rising, flows) = (0, 0.0);
+                for i in 0..before {
+                    let bundle = self.rising[i];
+                    let (count, cap) = (-self.loads[bundle as usize], self.rows[bundle as usize].cap);
+                    if cap <= level {
+                        self.loads[bundle as usize] = count * cap;
+                        carried += count * cap;
+                        self.stopped.push(bundle);
+                    } else {
+                        self.rising[rising] = bundle;
+                        rising += 1;
+                        flows += count;
+                    }
+                }
+                level = if rising > 0 { ((capacity - carried) / flows).max(0.0) } else { f64::INFINITY };
+                if rising == before {
+                    break;
+                }
+            }
+            let peak = self.steps.last().map_or(0.0, |step| step.peak);
+            if level < peak * (1.0 - EPSILON) && moves > 0 && at > 0 {
+                let late = members.iter().any(|&bundle| {
+                    let load = self.loads[bundle as usize];
+                    load > 0.0
+                        && load > level * self.rows[bundle as usize].count * (1.0 + EPSILON)
+                        && (GUARANTEES || !in_slice(bundle))
+                });
+                if late {
+                    self.raise_again(from);
+                    if let Some(step) = self.steps.pop() {
+                        self.raise_again(step.from as usize);
+                    }
+                    order.swap(at - 1, at);
+                    at -= 1;
+                    moves -= 1;
+                    if moves == 0 {
+                        self.raise_again(0);
+                        self.steps.clear();
+                        at = 0;
+                    }
+                    first = first.min(at);
+                    continue;
+                }
+            }
+            for &bundle in &self.rising[..rising] {
+                self.loads[bundle as usize] *= -level;
+            }
+            self.stopped.extend_from_slice(&self.rising[..rising]);
+            let peak = if level < f64::INFINITY { peak.max(level) } else { peak };
+            self.steps.push(Step { from: from as u32, level, peak, due: NEVER, next: NONE });
+            at += 1;
+        }
+        first
+    }
+
+    fn limit<const GUARANTEES: bool>(&self, word: u32) -> (&'a [u32], f64, f64) {
+        let link = if GUARANTEES {
+            match Limit::unpack(word) {
+                Limit::Link(link) => link,
+                Limit::Slice(slice) => {
+                    return (&self.slices[slice as usize].active, self.guarantees[slice as usize], 0.0);
+                }
+            }
+        } else {
+            word
+        };
+        let row = &self.links[link as usize];
+        (&row.active, row.capacity, row.cap_min)
+    }
+
+    fn try_level<const GUARANTEES: bool>(&self, word: u32) -> f64 {
+        let (members, capacity, _) = self.limit::<GUARANTEES>(word);
+        let carried: f64 = members.iter().map(|&bundle| self.loads[bundle as usize].max(0.0)).sum();
+        let flows: f64 = members.iter().map(|&bundle| -self.loads[bundle as usize].min(0.0)).sum();
+        if flows > 0.0 { ((capacity - carried) / flows).max(0.0) } else { f64::INFINITY }
+    }
+
+    /// Takes back that bundles were stopped, from position `from` on.
+    fn raise_again(&mut self, from: usize) {
+        for &bundle in &self.stopped[from..] {
+            self.loads[bundle as usize] = -self.rows[bundle as usize].count;
+        }
+        self.stopped.truncate(from);
+    }
+}
+
+/// What the members of a limit carry that have stopped, how many flows rise, and, in `rising`, how many bundles.
+fn pull(members: &[u32], loads: &[f64], rising: &mut Vec<u32>) -> (f64, f64, usize) {
+    if rising.len() < members.len() {
+        rising.resize(members.len(), 0);
+    }
+    let (mut carried, mut flows) = ([0.0; 4], [0.0; 4]);
+    let mut count = 0;
+    // Four sums at a time, because additions to one must wait for each other.
+    for chunk in members.chunks(4) {
+        for (lane, &bundle) in chunk.iter().enumerate() {
+            let load = loads[bundle as usize];
+            carried[lane] += load.max(0.0);
+            flows[lane] -= load.min(0.0);
+            rising[count] = bundle;
+            count += usize::from(load < 0.0);
+        }
+    }
+    (carried.iter().sum(), flows.iter().sum(), count)
+}

@@ -1,0 +1,77 @@
+//! The command line: what can be asked, and how it is answered. Data on stdout, talk on stderr.
+//!
+//! Exit status: 0 done, 1 the answer is no (journals differ), 2 error. A reader that goes away is no error.
+
+mod arguments;
+mod check;
+mod compare;
+mod failure;
+mod interrupt;
+mod replay;
+mod run;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+pub use arguments::Arguments;
+use arguments::Command;
+use failure::Failure;
+
+/// How a command answered, when nothing went wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    Yes,
+    No,
+    /// It was stopped from outside; what there was has been written.
+    Interrupted,
+}
+
+/// Parses the command line, does what it asks and says how it went.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version are data, the rest is talk; clap knows which.
+            let status = if error.use_stderr() { 2 } else { 0 };
+            let _ = error.print();
+            return ExitCode::from(status);
+        }
+    };
+    let result = match arguments.command {
+        Command::Run(options) => run::run(options),
+        Command::Compare(options) => compare::run(options),
+        Command::Replay(options) => replay::run(&options),
+        Command::Check(options) => check::run(&options),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "forebay", &mut script);
+            print(&script)
+        }
+        Command::Man => {
+            let mut page = Vec::new();
+            match clap_mangen::Man::new(Arguments::command()).render(&mut page) {
+                Ok(()) => print(&page),
+                Err(error) => Err(Failure::from(error)),
+            }
+        }
+    };
+    match result {
+        Ok(Answer::Yes) => ExitCode::SUCCESS,
+        Ok(Answer::No) => ExitCode::from(1),
+        Ok(Answer::Interrupted) => ExitCode::from(130),
+        Err(Failure::ReaderGone) => ExitCode::SUCCESS,
+        Err(failure) => {
+            failure.print();
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Writes data to stdout.
+fn print(data: &[u8]) -> Result<Answer, Failure> {
+    let mut out = io::stdout().lock();
+    out.write_all(data).and_then(|()| out.flush()).map_err(Failure::stdout)?;
+    Ok(Answer::Yes)
+}

@@ -1,0 +1,145 @@
+//! What the command line accepts; also the source of the man page and of completions.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+use forebay_world::Duration;
+
+use crate::policy;
+
+/// Capacity for content delivery networks, in place before the demand: simulated, compared and watched.
+#[derive(Debug, Parser)]
+#[command(name = "forebay", version, about, max_term_width = 100, propagate_version = true)]
+#[command(after_help = "Exit status: 0 done, 1 the answer is no (journals differ), 2 error, 130 interrupted.")]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Run a scenario; in a terminal, watch it
+    Run(RunOptions),
+    /// Compare policies on scenarios over many seeds
+    Compare(CompareOptions),
+    /// Run the controller again over a journal, and say whether every plan is the same
+    Replay(ReplayOptions),
+    /// Check a scenario file without running it
+    Check(CheckOptions),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the man page
+    Man,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct RunOptions {
+    /// Scenario file
+    pub(super) scenario: PathBuf,
+    /// Policy that decides
+    #[arg(long, short, default_value = "predictive", value_parser = policy_name)]
+    pub(super) policy: String,
+    /// Seed of the world, in place of the scenario's
+    #[arg(long, short)]
+    pub(super) seed: Option<u64>,
+    /// Recording to replay, in place of the scenario's; - for standard input
+    #[arg(long, value_name = "FILE")]
+    pub(super) replay: Option<PathBuf>,
+    /// End this long after the start: 90min, 2h, 3d
+    #[arg(long, value_name = "SPAN", value_parser = span)]
+    pub(super) until: Option<Duration>,
+    /// Do not open the terminal UI
+    #[arg(long)]
+    pub(super) headless: bool,
+    /// Print the figures as one JSON object
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Write a run directory; it must not exist, or be empty
+    #[arg(long, value_name = "DIR")]
+    pub(super) out: Option<PathBuf>,
+    /// Threads that simulate, for policies that rehearse; results are the same for any number
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(super) threads: Option<u16>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct CompareOptions {
+    /// Scenario files
+    #[arg(required = true)]
+    pub(super) scenarios: Vec<PathBuf>,
+    /// Policies, with commas between
+    #[arg(long, short, value_delimiter = ',', value_parser = policy_name, num_args = 1..,
+          default_values_t = ["fixed", "hpa", "target-tracking", "aws-predictive", "predictive", "oracle"].map(str::to_owned))]
+    pub(super) policies: Vec<String>,
+    /// Number of seeds: the scenario's own and those after it
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    pub(super) seeds: u64,
+    /// Policy that the others are compared with [default: fixed, else the first]
+    #[arg(long, value_parser = policy_name)]
+    pub(super) baseline: Option<String>,
+    /// Recording to replay, in place of the scenarios'
+    #[arg(long, value_name = "FILE")]
+    pub(super) replay: Option<PathBuf>,
+    /// End this long after the start: 90min, 2h, 3d
+    #[arg(long, value_name = "SPAN", value_parser = span)]
+    pub(super) until: Option<Duration>,
+    /// Print one JSON object a line for each scenario and policy
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Write every run's figures to a directory; it must not exist, or be empty
+    #[arg(long, value_name = "DIR")]
+    pub(super) out: Option<PathBuf>,
+    /// Threads that simulate [default: one for each processor]; results are the same for any number
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(super) threads: Option<u16>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct ReplayOptions {
+    /// Journal: journal.jsonl of a run directory, or the directory
+    pub(super) journal: PathBuf,
+    /// Print the outcome as one JSON object
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct CheckOptions {
+    /// Scenario files
+    #[arg(required = true)]
+    pub(super) files: Vec<PathBuf>,
+    /// Recording to replay, in place of the scenarios'
+    #[arg(long, value_name = "FILE")]
+    pub(super) replay: Option<PathBuf>,
+}
+
+fn policy_name(text: &str) -> Result<String, String> {
+    if policy::NAMES.contains(&text) {
+        return Ok(text.to_owned());
+    }
+    let near = crate::scenario::nearest(text, policy::NAMES.iter().copied());
+    let hint = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+    Err(format!("allowed is one of {}{hint}", policy::NAMES.join(", ")))
+}
+
+fn span(text: &str) -> Result<Duration, String> {
+    match text.parse::<Duration>() {
+        Ok(span) if !span.is_zero() => Ok(span),
+        Ok(_) => Err("more than 0 is needed".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        super::Arguments::command().debug_assert();
+    }
+}
