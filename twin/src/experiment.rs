@@ -77,9 +77,8 @@ impl Experiment {
     /// [`ExperimentError`], of the first run in that order.
     pub fn run(&self, on_done: &(dyn Fn() -> bool + Sync)) -> Result<Vec<Summary>, ExperimentError> {
         let policies = self.policies.len();
-        let jobs: Vec<(usize, u64)> = (0..self.scenarios.len())
-            .flat_map(|scenario| (0..self.seeds).map(move |seed| (scenario, seed)))
-            .collect();
+        let jobs: Vec<(usize, u64)> =
+            (0..self.scenarios.len()).flat_map(|scenario| (0..self.seeds).map(move |seed| (scenario, seed))).collect();
         // The world to come is worked out once for each scenario and seed.
         let done: Vec<Result<Vec<Summary>, ExperimentError>> = jobs
             .par_iter()

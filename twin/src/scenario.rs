@@ -124,16 +124,12 @@ impl Scenario {
     ///
     /// # Errors
     /// As [`Scenario::load`].
-    pub fn from_text(
-        file: &str,
-        text: &str,
-        folder: &Path,
-        overrides: &Overrides,
-    ) -> Result<Scenario, ScenarioError> {
+    pub fn from_text(file: &str, text: &str, folder: &Path, overrides: &Overrides) -> Result<Scenario, ScenarioError> {
         let refuse = |findings| {
             ScenarioError::Refused(Box::new(Refused { file: file.to_owned(), text: text.to_owned(), findings }))
         };
-        let spec: ScenarioSpec = toml::from_str(text).map_err(|error| refuse(vec![finding::from_toml(&error, text)]))?;
+        let spec: ScenarioSpec =
+            toml::from_str(text).map_err(|error| refuse(vec![finding::from_toml(&error, text)]))?;
         let mut findings = Findings::default();
         let checked = check(spec, text, folder, overrides, &mut findings);
         if !findings.0.is_empty() {

@@ -10,8 +10,7 @@ use super::{Answer, Failure, print};
 use crate::journal;
 
 pub(super) fn run(options: &ReplayOptions) -> Result<Answer, Failure> {
-    let path =
-        if options.journal.is_dir() { options.journal.join("journal.jsonl") } else { options.journal.clone() };
+    let path = if options.journal.is_dir() { options.journal.join("journal.jsonl") } else { options.journal.clone() };
     let file = File::open(&path)
         .with_context(|| format!("journal {} cannot be read", path.display()))
         .map_err(|error| Failure::Other(error, "give the journal.jsonl of a run directory".to_owned()))?;

@@ -19,8 +19,7 @@ pub(super) fn run(options: RunOptions) -> Result<Answer, Failure> {
     if let Some(threads) = options.threads {
         set_threads(threads)?;
     }
-    let overrides =
-        Overrides { seed: options.seed, replay: options.replay.clone(), until: options.until };
+    let overrides = Overrides { seed: options.seed, replay: options.replay.clone(), until: options.until };
     let mut scenario = Scenario::load(&options.scenario, &overrides)?;
     for remark in &scenario.remarks {
         eprintln!("{}: {remark}", scenario.name);
@@ -56,8 +55,7 @@ pub(super) fn run(options: RunOptions) -> Result<Answer, Failure> {
     let simulated = run.now().since(scenario.setup.start).as_secs_f64();
     let seed = scenario.setup.seed;
     let score = run.score();
-    let mut summary =
-        Summary::new(&scenario.name, &options.policy, seed, simulated, run.events_processed(), &score);
+    let mut summary = Summary::new(&scenario.name, &options.policy, seed, simulated, run.events_processed(), &score);
     summary.complete = complete;
     if let Some(directory) = directory {
         directory.finish(&summary)?;

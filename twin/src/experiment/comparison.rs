@@ -93,7 +93,8 @@ pub fn contrasts(runs: &[Summary], seeds: usize, baseline: &str) -> Vec<Comparis
                 Contrast { baseline: baseline.to_owned(), mean, ci95 }
             });
             let regret = of("oracle").map(|oracle| {
-                let above: Vec<f64> = group.iter().zip(oracle.iter()).map(|(ours, best)| ours.cost - best.cost).collect();
+                let above: Vec<f64> =
+                    group.iter().zip(oracle.iter()).map(|(ours, best)| ours.cost - best.cost).collect();
                 figures(&above)
             });
             Comparison {

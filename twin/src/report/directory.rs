@@ -216,9 +216,7 @@ impl RunDirectory {
         self.metrics.flush()?;
         self.decisions.flush()?;
         self.events.flush()?;
-        self.journal
-            .flush()
-            .map_err(|source| DirectoryError::Journal { path: self.journal_path.clone(), source })?;
+        self.journal.flush().map_err(|source| DirectoryError::Journal { path: self.journal_path.clone(), source })?;
         let mut kept = summary.clone();
         kept.wall_seconds = None;
         write_json(&self.folder.join("summary.json"), &kept)?;

@@ -49,13 +49,7 @@ pub(super) fn check_load(spec: &ScenarioSpec, site: &Site, findings: &mut Findin
     load
 }
 
-fn check_weights(
-    spec: &ScenarioSpec,
-    class: &str,
-    given: &LoadSpec,
-    site: &Site,
-    findings: &mut Findings,
-) -> Vec<f64> {
+fn check_weights(spec: &ScenarioSpec, class: &str, given: &LoadSpec, site: &Site, findings: &mut Findings) -> Vec<f64> {
     let mut weights: Vec<f64> = spec.region.iter().map(|region| *region.get_ref().population.get_ref()).collect();
     for (name, own) in &given.regions {
         let region = site.regions.find(name, findings);
@@ -149,12 +143,7 @@ pub(super) fn check_events(
                     .into_iter()
                     .map(RegionId::at)
                     .collect(),
-                classes: site
-                    .classes
-                    .find_all(event.classes.as_ref(), findings)
-                    .into_iter()
-                    .map(ClassId::at)
-                    .collect(),
+                classes: site.classes.find_all(event.classes.as_ref(), findings).into_iter().map(ClassId::at).collect(),
                 uplift: event.uplift.as_ref().map(|uplift| *uplift.get_ref()),
             },
         });
@@ -191,11 +180,7 @@ pub(super) fn check_dns(spec: &ScenarioSpec, findings: &mut Findings) -> Dns {
     Dns {
         resolvers,
         resolver_skew: *dns.resolver_skew.get_ref(),
-        ttl: spec
-            .class
-            .iter()
-            .map(|class| *class.get_ref().ttl.as_ref().unwrap_or(&dns.ttl).get_ref())
-            .collect(),
+        ttl: spec.class.iter().map(|class| *class.get_ref().ttl.as_ref().unwrap_or(&dns.ttl).get_ref()).collect(),
         extending_share: *dns.extending_share.get_ref(),
         extended_ttl: dns.extended_ttl,
         ecs_share: *dns.ecs_share.get_ref(),

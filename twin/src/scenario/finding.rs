@@ -188,7 +188,8 @@ pub(super) fn from_toml(error: &toml::de::Error, text: &str) -> Finding {
             allowed: format!("expected {expected}"),
         };
     }
-    if let Some((found, expected)) = message.strip_prefix("invalid value: ").and_then(|m| m.rsplit_once(", expected ")) {
+    if let Some((found, expected)) = message.strip_prefix("invalid value: ").and_then(|m| m.rsplit_once(", expected "))
+    {
         let expected = in_words(expected);
         return Finding {
             message: match key_at(text, span.start) {

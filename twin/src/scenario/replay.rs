@@ -134,9 +134,8 @@ pub(super) fn load(
     other_file: Option<&Path>,
 ) -> Result<Replayed, ScenarioError> {
     let replay = spec.replay.as_ref().expect("a scenario without [replay] is not replayed").get_ref();
-    let file: Option<PathBuf> = other_file
-        .map(Path::to_owned)
-        .or_else(|| replay.file.as_ref().map(|file| folder.join(file.get_ref())));
+    let file: Option<PathBuf> =
+        other_file.map(Path::to_owned).or_else(|| replay.file.as_ref().map(|file| folder.join(file.get_ref())));
     match replay.kind.get_ref() {
         ReplayKind::Counts => counts::load(spec, replay, site, zones, file.as_deref()),
         ReplayKind::Dns => queries::load(spec, replay, site, folder, file.as_deref()),

@@ -50,12 +50,8 @@ pub(super) fn check(spec: &ScenarioSpec, findings: &mut Findings) -> Site {
         classes: Vec::new(),
         flavours: spec.flavour.iter().map(|flavour| check_flavour(flavour.get_ref(), findings)).collect(),
     };
-    topology.classes = spec
-        .class
-        .iter()
-        .enumerate()
-        .map(|(index, class)| check_class(class, index, &flavours, findings))
-        .collect();
+    topology.classes =
+        spec.class.iter().enumerate().map(|(index, class)| check_class(class, index, &flavours, findings)).collect();
     let mut hosts = Names::collect("host", [], findings);
     let mut links = Names::collect("link", [], findings);
     for (index, region) in spec.region.iter().enumerate().take(4096) {
@@ -121,7 +117,8 @@ fn check_region(
     for group in groups.into_iter().flatten() {
         push_hosts(name, id, group, topology, hosts, findings);
     }
-    if topology.hosts.len() == before && groups.is_none_or(|groups| groups.iter().all(|g| *g.get_ref().count.get_ref() == 0))
+    if topology.hosts.len() == before
+        && groups.is_none_or(|groups| groups.iter().all(|g| *g.get_ref().count.get_ref() == 0))
     {
         findings.add(
             place,
@@ -285,8 +282,9 @@ fn check_class(class: &Spanned<ClassSpec>, index: usize, flavours: &Names, findi
             rate: needed.positive(&spec.rate, "rate", "\"40 Mbit/s\"", |rate| *rate > BitsPerSecond::ZERO),
         },
         WorkKind::Interactive => Work::Interactive {
-            requests_per_second: needed
-                .positive(&spec.requests_per_second, "requests_per_second", "0.5", |rate| *rate > 0.0 && rate.is_finite()),
+            requests_per_second: needed.positive(&spec.requests_per_second, "requests_per_second", "0.5", |rate| {
+                *rate > 0.0 && rate.is_finite()
+            }),
             service: needed.positive(&spec.service, "service", "\"10 ms\"", |span| !span.is_zero()),
             response: needed.positive(&spec.response, "response", "\"60 kB\"", |_| true),
             duration: needed.positive(&spec.duration, "duration", "\"3 min\"", |span| !span.is_zero()),
@@ -428,7 +426,9 @@ fn check_between(
     }
     let Some(mesh) = &spec.mesh else { return };
     require_capacity(&mesh.capacity, findings);
-    if topology.regions.len() != regions.listed().len() || topology.regions.iter().any(|r| !r.lat.is_finite() || !r.lon.is_finite()) {
+    if topology.regions.len() != regions.listed().len()
+        || topology.regions.iter().any(|r| !r.lat.is_finite() || !r.lon.is_finite())
+    {
         return;
     }
     let neighbours = mesh.neighbours.as_ref().map(|neighbours| *neighbours.get_ref() as usize);

@@ -631,7 +631,9 @@ impl FromStr for When {
             return Ok(When::After(span));
         }
         text.parse().map(When::At).map_err(|_| {
-            format!("\"{text}\" is neither a time such as 2026-06-14T18:00:00Z nor a span after the start such as \"18 h\"")
+            format!(
+                "\"{text}\" is neither a time such as 2026-06-14T18:00:00Z nor a span after the start such as \"18 h\""
+            )
         })
     }
 }
@@ -743,11 +745,7 @@ pub fn unplaced<T>(value: T) -> Spanned<T> {
 
 impl Default for SloSpec {
     fn default() -> Self {
-        SloSpec {
-            latency: unplaced(Duration::from_millis(500)),
-            rate_floor: unplaced(0.9),
-            tolerance: unplaced(0.05),
-        }
+        SloSpec { latency: unplaced(Duration::from_millis(500)), rate_floor: unplaced(0.9), tolerance: unplaced(0.05) }
     }
 }
 

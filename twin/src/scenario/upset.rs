@@ -68,9 +68,7 @@ fn check_fault(spec: &FaultSpec, place: Range<usize>, site: &Site, findings: &mu
             require_range(value, key, 0.0, 1.0, findings);
         }
     }
-    let region = |findings: &mut Findings| {
-        site.regions.find(spec.region.as_ref()?, findings).map(RegionId::at)
-    };
+    let region = |findings: &mut Findings| site.regions.find(spec.region.as_ref()?, findings).map(RegionId::at);
     Some(match kind {
         FaultKind::HostCrash => Fault::HostCrash(HostId::at(site.hosts.find(spec.host.as_ref()?, findings)?)),
         FaultKind::BootFailures => Fault::BootFailures(*spec.share.as_ref()?.get_ref()),

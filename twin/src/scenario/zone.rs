@@ -72,6 +72,9 @@ mod tests {
     fn a_zone_without_summer_time_has_one_offset() {
         let zone = TimeZone::get("Asia/Singapore").unwrap();
         let start = Timestamp::from_secs(1_780_000_000);
-        assert_eq!(local_time(&zone, start, start + Duration::from_hours(24 * 366)), LocalTime(vec![(start, 8 * 3600)]));
+        assert_eq!(
+            local_time(&zone, start, start + Duration::from_hours(24 * 366)),
+            LocalTime(vec![(start, 8 * 3600)])
+        );
     }
 }

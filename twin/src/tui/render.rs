@@ -3,6 +3,7 @@
 //! Borders are spared: a part of the screen has a heading and a thin rule, and blanks between it and its neighbours.
 
 mod chart;
+mod coast;
 pub(crate) mod footer;
 mod list;
 pub(crate) mod map;

@@ -8,6 +8,8 @@ use forebay_world::{Duration, Timestamp, Topology};
 
 use super::alert::Alert;
 use super::history::History;
+use crate::policy;
+use crate::scenario::Scenario;
 use crate::tick::Tick;
 
 /// What stands still while a run is watched.
@@ -27,6 +29,22 @@ pub struct Scene {
     pub window: Duration,
     /// Policies to choose from for a comparison.
     pub policies: Vec<String>,
+}
+
+impl Scene {
+    /// The scene of a scenario.
+    pub fn of(scenario: &Scenario) -> Scene {
+        let setup = &scenario.setup;
+        Scene {
+            topology: Arc::clone(&setup.topology),
+            scenario: scenario.name.clone(),
+            seed: setup.seed,
+            start: setup.start,
+            end: setup.end,
+            window: scenario.controller.period,
+            policies: policy::NAMES.iter().map(|name| (*name).to_owned()).collect(),
+        }
+    }
 }
 
 /// Everything a frame is drawn from. Cheap to make: what is large is shared.

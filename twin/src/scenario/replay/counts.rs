@@ -238,10 +238,7 @@ mod tests {
 
     #[test]
     fn gaps_are_closed_by_straight_lines() {
-        assert_eq!(
-            without_gaps(&[None, Some(2.0), None, None, Some(8.0), None]),
-            [0.0, 2.0, 4.0, 6.0, 8.0, 0.0]
-        );
+        assert_eq!(without_gaps(&[None, Some(2.0), None, None, Some(8.0), None]), [0.0, 2.0, 4.0, 6.0, 8.0, 0.0]);
         assert_eq!(without_gaps(&[None, None]), [0.0, 0.0]);
     }
 

@@ -211,10 +211,8 @@ mod tests {
 
     #[test]
     fn a_name_is_of_the_class_of_its_longest_suffix_and_a_domain_stays_together() {
-        let classes = Classes {
-            suffixes: vec![("example".into(), 0), ("video.example".into(), 1)],
-            shares: vec![0.5, 0.5],
-        };
+        let classes =
+            Classes { suffixes: vec![("example".into(), 0), ("video.example".into(), 1)], shares: vec![0.5, 0.5] };
         for (name, class) in [("www.example", 0), ("a.video.example", 1), ("video.example", 1), ("notvideo.example", 0)]
         {
             assert_eq!(classes.class(name), class, "{name}");

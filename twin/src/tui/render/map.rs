@@ -5,11 +5,8 @@
 use forebay_world::{LinkEnds, RegionId, Topology};
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
-use ratatui::style::Color;
-use ratatui::symbols::Marker;
-use ratatui::widgets::Widget;
-use ratatui::widgets::canvas::{Canvas, Map, MapResolution};
 
+use super::coast;
 use super::raster::{Ink, Raster};
 use super::{put_styled, width_of};
 use crate::tick::Tick;
@@ -32,6 +29,9 @@ struct View {
     south: f64,
     north: f64,
 }
+
+/// What a link carries is not written below this share of its capacity.
+const QUIET: f64 = 0.05;
 
 /// Without the Antarctic, where nobody is served.
 const WORLD: View = View { west: -180.0, east: 180.0, south: -58.0, north: 78.0 };
@@ -60,6 +60,12 @@ impl View {
     /// Where a place lies in the view, each from 0 to 1.
     fn share(&self, lon: f64, lat: f64) -> (f64, f64) {
         ((lon - self.west) / (self.east - self.west), (self.north - lat) / (self.north - self.south))
+    }
+
+    /// The dot that a place lies on, of so many across and down.
+    fn dot(&self, (across, down): (i32, i32), lon: f64, lat: f64) -> (i32, i32) {
+        let (x, y) = self.share(lon, lat);
+        ((x * f64::from(across)).floor() as i32, (y * f64::from(down)).floor() as i32)
     }
 }
 
@@ -104,6 +110,9 @@ pub(super) fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
     // What a link carries, where there is room for it.
     let dots = (raster.width() / i32::from(area.width), raster.height() / i32::from(area.height));
     for ((x, y), load, share) in marks.into_iter().rev() {
+        if share.is_some_and(|share| share < QUIET) {
+            continue;
+        }
         let text = if share.is_some() { percent(share) } else { look.load(load).to_owned() };
         let (Ok(x), Ok(y)) = (u16::try_from(x / dots.0.max(1)), u16::try_from(y / dots.1.max(1))) else { continue };
         let at = Position { x: area.x + x, y: area.y + y };
@@ -114,27 +123,23 @@ pub(super) fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
 }
 
 fn draw_land(app: &App, view: View, area: Rect, buffer: &mut Buffer) {
-    let look = app.look;
-    let style = look.style(Tone::Land);
-    let (ground, land) = (look.ground().bg.unwrap_or(Color::Reset), style.fg.unwrap_or(Color::Reset));
-    Canvas::default()
-        .background_color(ground)
-        .marker(if look.ascii { Marker::Custom(':') } else { Marker::Braille })
-        .x_bounds([view.west, view.east])
-        .y_bounds([view.south, view.north])
-        .paint(|context| context.draw(&Map { color: land, resolution: MapResolution::High }))
-        .render(area, buffer);
-    buffer.set_style(area, style);
+    let mut raster = Raster::new(area, app.look);
+    let size = (raster.width(), raster.height());
+    let seen = |(x, y): (i32, i32)| (0..size.0).contains(&x) && (0..size.1).contains(&y);
+    for (from, to) in coast::lines() {
+        let (from, to) = (view.dot(size, from.0, from.1), view.dot(size, to.0, to.1));
+        if seen(from) || seen(to) {
+            raster.line(from, to, Ink { tone: Tone::Land, plain: ":" }, false);
+        }
+    }
+    raster.draw(buffer);
 }
 
 /// Draws the shorter way around the world and returns the dot in its middle.
 fn draw_link(raster: &mut Raster, view: View, topology: &Topology, ends: (RegionId, RegionId), ink: Ink) -> (i32, i32) {
     let (a, b) = (topology.region(ends.0), topology.region(ends.1));
-    let (width, height) = (raster.width(), raster.height());
-    let dot = |lon: f64, lat: f64| {
-        let (x, y) = view.share(lon, lat);
-        ((x * f64::from(width)) as i32, (y * f64::from(height)) as i32)
-    };
+    let size = (raster.width(), raster.height());
+    let dot = |lon: f64, lat: f64| view.dot(size, lon, lat);
     let eastward = b.lon - a.lon;
     let around = if eastward.abs() > 180.0 && view == WORLD { -360.0 * eastward.signum() } else { 0.0 };
     raster.line(dot(a.lon, a.lat), dot(b.lon + around, b.lat), ink, false);
