@@ -21,6 +21,7 @@ pub mod slicing;
 mod small_world;
 pub mod steering;
 pub mod tick;
+pub mod tui;
 
 pub use controller::{ConfigError, Controller, ControllerConfig};
 pub use decision::{Bound, CellDecision, Decision, Fan};
