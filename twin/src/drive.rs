@@ -53,5 +53,3 @@ pub fn drive<W: World + ?Sized>(
 
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod trial;

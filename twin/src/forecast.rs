@@ -166,7 +166,7 @@ mod tests {
         for name in NAMES {
             let mut forecaster = build(name).unwrap();
             for minute in 0..3 * 1440_u64 {
-                let seen = (minute < 2 * 1440 || minute > 2 * 1440 + 600).then_some(100.0);
+                let seen = (!(2 * 1440..=2 * 1440 + 600).contains(&minute)).then_some(100.0);
                 forecaster.observe(Timestamp::EPOCH + MINUTE * minute, seen);
                 if minute > 1500 {
                     let expected = forecaster.expect(Timestamp::EPOCH + MINUTE * (minute + 5)).unwrap();

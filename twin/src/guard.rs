@@ -68,11 +68,15 @@ impl Guard {
             config: config.clone(),
             floors: topology
                 .cell_ids()
-                .map(|(region, class)| limits(region, class).filter_map(|l| l.floor).last().unwrap_or(config.floor))
+                .map(|(region, class)| {
+                    limits(region, class).filter_map(|l| l.floor).next_back().unwrap_or(config.floor)
+                })
                 .collect(),
             ceilings: topology
                 .cell_ids()
-                .map(|(region, class)| limits(region, class).filter_map(|l| l.ceiling).last().unwrap_or(config.ceiling))
+                .map(|(region, class)| {
+                    limits(region, class).filter_map(|l| l.ceiling).next_back().unwrap_or(config.ceiling)
+                })
                 .collect(),
             prices: topology.cell_ids().map(|(_, class)| topology.flavour_of(class).price_per_hour).collect(),
             by_priority,
@@ -253,7 +257,7 @@ mod tests {
             };
             let mut guard = Guard::new(&config, &topology);
             let mut current = vec![0u32; 4];
-            let mut changed = vec![None; 4];
+            let mut changed = [None; 4];
             let mut at = Timestamp::from_secs(1000);
             for (asks, sighted, coverage, seconds) in steps {
                 at += Duration::from_secs(seconds);

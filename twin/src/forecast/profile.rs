@@ -51,7 +51,7 @@ static BASIS: LazyLock<Vec<SVector<f64, TERMS>>> = LazyLock::new(|| {
 
 /// The ridge: a prior that harmonics are small, the higher the smaller, and weekly ones smaller still.
 fn ridge(term: usize) -> f64 {
-    match (term + 1) / 2 {
+    match term.div_ceil(2) {
         0 => 1e-3,
         k if k <= DAILY => 0.5 * (k * k) as f64,
         k => 10.0 * ((k - DAILY) * (k - DAILY)) as f64,

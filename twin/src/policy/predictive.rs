@@ -61,7 +61,10 @@ struct Client {
     residuals: Residuals,
     /// Expectations that have not met what came: the end of their window, and the value.
     pending: VecDeque<(Timestamp, f64)>,
-    before: f64,
+    /// Sessions of the window before, nothing where it was not seen.
+    before: Option<f64>,
+    /// Sessions that the last window brought on top, when they were a surprise; otherwise zero.
+    surge: f64,
 }
 
 /// What is known of one serving cell.
@@ -97,9 +100,9 @@ impl Predictive {
             .map(|class| {
                 let (flavour, kind) = (topology.flavour_of(class), topology.class(class));
                 let to_ready = flavour.time_to_ready(predictive.boot_z);
-                let mean = Duration::from_secs_f64_saturating(kind.work.mean_seconds());
-                // Letting a machine go too early costs a boot and a drain: keep it about as long (ski rental).
-                let hold = to_ready.saturating_add(mean.min(Duration::from_mins(10)));
+                // Letting a machine go too early costs another boot and another drain: keep it about that long (ski
+                // rental).
+                let hold = to_ready.saturating_add(to_ready).max(Duration::from_mins(10));
                 ClassTerms {
                     places: topology.sessions_per_vm(class),
                     utilization: predictive.target_utilization.unwrap_or_else(|| workable_utilization(topology, class)),
@@ -114,7 +117,7 @@ impl Predictive {
             })
             .collect();
         let client =
-            Client { forecaster, residuals: Residuals::default(), pending: VecDeque::new(), before: f64::NEG_INFINITY };
+            Client { forecaster, residuals: Residuals::default(), pending: VecDeque::new(), before: None, surge: 0.0 };
         Predictive {
             config: predictive,
             period: config.period,
@@ -143,6 +146,9 @@ impl Predictive {
             };
             let mut median = early.max(late);
             if let (Some(demand), Some(offered)) = (demand, offered) {
+                // More than the errors of the past explain is a crowd on its way: its growth is taken to go on.
+                let periods = until.since(at).as_secs_f64() / self.period.as_secs_f64();
+                median = median.max((offered + client.surge * periods).min(SURGE_MOST * offered));
                 // With exponential lengths the sessions under way relax towards arrival rate × mean length (Little).
                 let rate = (demand.arrivals + demand.rejected) as f64 / now.seen.window.as_secs_f64().max(1e-9);
                 let heading = rate * terms.mean_seconds;
@@ -273,10 +279,16 @@ fn carry(loads: &mut [Option<Expected>], now: &Situation<'_>, client: usize, cla
     }
 }
 
+/// A surprise is what a share of errors as large as this did not exceed.
+const SURPRISE: f64 = 0.99;
+/// A surge is not carried beyond this many times what there is.
+const SURGE_MOST: f64 = 3.0;
+
 impl Client {
     /// Takes a window in: what came meets what was expected of it.
     fn follow(&mut self, at: Timestamp, sessions: Option<f64>, period: Duration) {
         self.forecaster.observe(at, sessions);
+        self.surge = 0.0;
         while let Some(&(due, expected)) = self.pending.front()
             && due <= at
         {
@@ -284,10 +296,14 @@ impl Client {
             if let Some(sessions) = sessions
                 && at.since(due) < period
             {
-                self.residuals.take(expected, sessions.max(self.before));
+                let error = (sessions - expected) / Residuals::scale(expected);
+                if error > self.residuals.quantile(SURPRISE) {
+                    self.surge = (sessions - self.before.unwrap_or(sessions)).max(0.0);
+                }
+                self.residuals.take(expected, sessions.max(self.before.unwrap_or(sessions)));
             }
         }
-        self.before = sessions.unwrap_or(f64::NEG_INFINITY);
+        self.before = sessions;
     }
 }
 

@@ -55,10 +55,10 @@ impl Policy for Scheduled {
             let local = zone.to_datetime(instant);
             let minute = local.hour() as u16 * 60 + local.minute() as u16;
             let weekday = local.weekday().to_monday_zero_offset() as u8;
-            for cell in region * self.classes..(region + 1) * self.classes {
+            let cells = region * self.classes..(region + 1) * self.classes;
+            for (cell, ask) in cells.clone().zip(&mut asks[cells]) {
                 let entry =
                     self.by_cell[cell].iter().map(|i| &self.entries[*i]).find(|entry| holds(entry, weekday, minute));
-                let ask = &mut asks[cell];
                 match entry {
                     Some(entry) => {
                         ask.vms = entry.vms;
