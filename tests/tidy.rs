@@ -28,7 +28,11 @@ fn root() -> &'static Path {
 /// The part of a file that ships: what stands before its unit tests, without comments.
 fn shipped(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let end = text.find("#[cfg(test)]\nmod tests {").unwrap_or(text.len());
-    text[..end].lines().enumerate().map(|(line, text)| (line + 1, text)).filter(|(_, line)| !line.trim_start().starts_with("//"))
+    text[..end]
+        .lines()
+        .enumerate()
+        .map(|(line, text)| (line + 1, text))
+        .filter(|(_, line)| !line.trim_start().starts_with("//"))
 }
 
 /// A file that holds nothing but tests.
@@ -64,9 +68,15 @@ fn manifest(path: &str) -> String {
 fn the_contract_depends_on_nobody_and_does_nothing() {
     let text = manifest("twin/world/Cargo.toml");
     let section = text.split("[dependencies]").nth(1).unwrap().split("\n[").next().unwrap();
-    let names: Vec<&str> = section.lines().filter_map(|line| line.split(['.', ' ', '=']).next()).filter(|name| !name.is_empty()).collect();
+    let names: Vec<&str> =
+        section.lines().filter_map(|line| line.split(['.', ' ', '=']).next()).filter(|name| !name.is_empty()).collect();
     assert_eq!(names, ["serde", "thiserror"]);
-    forbid(&["twin/world/src"], &["std::fs", "std::net", "std::process", "std::env", "println!", "std::time"], &[], "no I/O in forebay-world");
+    forbid(
+        &["twin/world/src"],
+        &["std::fs", "std::net", "std::process", "std::env", "println!", "std::time"],
+        &[],
+        "no I/O in forebay-world",
+    );
 }
 
 #[test]
@@ -79,7 +89,8 @@ fn the_two_worlds_never_see_each_other() {
 
 #[test]
 fn what_decides_knows_no_world() {
-    let deciding = ["policy", "forecast", "plan", "guard", "deployment", "slicing", "steering", "controller", "journal", "drive"];
+    let deciding =
+        ["policy", "forecast", "plan", "guard", "deployment", "slicing", "steering", "controller", "journal", "drive"];
     let places: Vec<String> = deciding
         .iter()
         .flat_map(|noun| [format!("twin/src/{noun}.rs"), format!("twin/src/{noun}")])
@@ -101,20 +112,46 @@ fn time_is_given_never_taken() {
 
 #[test]
 fn chance_comes_from_streams_alone() {
-    let words = ["StdRng", "SmallRng", "thread_rng", "rand::rng(", "from_os_rng", "from_entropy", "RandomState", "SeedableRng", "rand::random"];
+    let words = [
+        "StdRng",
+        "SmallRng",
+        "thread_rng",
+        "rand::rng(",
+        "from_os_rng",
+        "from_entropy",
+        "RandomState",
+        "SeedableRng",
+        "rand::random",
+    ];
     forbid(&ALL, &words, &[], "generators only in sim/src/stream.rs");
-    forbid(&["sim/src"], &["impl TryRng", "use rand::"], &["sim/src/stream.rs"], "generators only in sim/src/stream.rs");
+    forbid(
+        &["sim/src"],
+        &["impl TryRng", "use rand::"],
+        &["sim/src/stream.rs"],
+        "generators only in sim/src/stream.rs",
+    );
 }
 
 #[test]
 fn no_mode_below_the_command_line() {
     let words = ["is_simulated", "is_live", "is_shadow", "enum Mode", "Environment::"];
-    forbid(&["twin/src", "sim/src", "adapters/src"], &words, &["twin/src/cli", "twin/src/tui"], "one loop for every mode");
+    forbid(
+        &["twin/src", "sim/src", "adapters/src"],
+        &words,
+        &["twin/src/cli", "twin/src/tui"],
+        "one loop for every mode",
+    );
 }
 
 #[test]
 fn nothing_is_left_unfinished() {
-    let marks = [concat!("todo", "!("), concat!("unimplemented", "!("), concat!("dbg", "!("), concat!("FIX", "ME"), concat!("XX", "X")];
+    let marks = [
+        concat!("todo", "!("),
+        concat!("unimplemented", "!("),
+        concat!("dbg", "!("),
+        concat!("FIX", "ME"),
+        concat!("XX", "X"),
+    ];
     for (path, text) in sources(&["twin", "sim", "adapters", "tests"]) {
         for (line, code) in text.lines().enumerate() {
             for mark in marks {

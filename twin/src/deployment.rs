@@ -146,7 +146,7 @@ impl Deployment {
                         self.unseen.remove(&id);
                     }
                 }
-                (VmIntent::Draining, Some(vm)) if still_drains(&self.config, vm, seen.at) => {
+                (VmIntent::Draining, Some(vm)) if still_drains(&self.config, topology, vm, seen.at) => {
                     lists.draining.push((vm.sessions, id));
                 }
                 (_, _) => {
@@ -199,16 +199,6 @@ impl Deployment {
         self.unseen.insert(id, at);
         let (flavour, slice) = (topology.class(class).flavour, topology.slice(region, class));
         edit.vms().insert(id, PlannedVm { region, host, flavour, class, slice, intent: VmIntent::Running });
-    }
-}
-
-/// Whether a machine that shall drain has something left to do and time left to do it.
-fn still_drains(config: &DeploymentConfig, vm: &VmSeen, at: Timestamp) -> bool {
-    match vm.state {
-        VmState::Draining => vm.sessions > 0 && at.since(vm.since) < config.drain_deadline,
-        // The wish to drain has not arrived yet.
-        VmState::Ready => true,
-        _ => false,
     }
 }
 
@@ -317,6 +307,16 @@ impl RegionRoom {
         let left = if self.slots[host] > 0 { self.all.room(host) } else { Room::default() };
         self.with_slot.set(host, left);
         Some(self.hosts[host])
+    }
+}
+
+/// Whether a machine that shall drain has something left to do and time left to do it.
+fn still_drains(config: &DeploymentConfig, topology: &Topology, vm: &VmSeen, at: Timestamp) -> bool {
+    match vm.state {
+        VmState::Draining => vm.sessions > 0 && at.since(vm.since) < config.drain_deadline(topology.class(vm.class)),
+        // The wish to drain has not arrived yet.
+        VmState::Ready => true,
+        _ => false,
     }
 }
 

@@ -6,7 +6,7 @@
 mod check;
 mod names;
 
-use forebay_world::{BitsPerSecond, Duration};
+use forebay_world::{BitsPerSecond, Duration, ResourceClass};
 use serde::{Deserialize, Serialize};
 
 pub use check::ConfigError;
@@ -110,19 +110,24 @@ pub struct Limits {
 pub struct DeploymentConfig {
     /// Spread the machines of a class over hosts, instead of filling one host after the other.
     pub spread: bool,
-    /// Time after which a draining machine is destroyed with the sessions it still has.
-    pub drain_deadline: Duration,
+    /// Time after which a draining machine is destroyed with the sessions it still has; when absent, five times the
+    /// mean length of its sessions, which one in 150 outlasts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drain_deadline: Option<Duration>,
     /// Time after which a machine that was asked for and never appeared is given up and replaced.
     pub launch_grace: Duration,
 }
 
 impl Default for DeploymentConfig {
     fn default() -> Self {
-        DeploymentConfig {
-            spread: false,
-            drain_deadline: Duration::from_mins(30),
-            launch_grace: Duration::from_mins(2),
-        }
+        DeploymentConfig { spread: false, drain_deadline: None, launch_grace: Duration::from_mins(2) }
+    }
+}
+
+impl DeploymentConfig {
+    /// Time that machines of a class have to drain.
+    pub fn drain_deadline(&self, class: &ResourceClass) -> Duration {
+        self.drain_deadline.unwrap_or_else(|| Duration::from_secs_f64_saturating(5.0 * class.work.mean_seconds()))
     }
 }
 
