@@ -59,13 +59,13 @@ enum Event {
 }
 
 impl Network {
-    pub(super) fn begin_excess(&mut self, component: u32) {
+    pub(super) fn begin_excess(&mut self, links: &[u32]) {
         let scratch = &mut self.scratch.excess;
         scratch.rises.clear();
         scratch.open.clear();
         scratch.place.resize(self.bundles.rows.len(), (NONE, NONE));
         scratch.lines.resize(self.links.len(), Line::default());
-        for &link in &self.components[component as usize].order {
+        for &link in links {
             scratch.lines[link as usize] = Line::default();
         }
     }
@@ -101,10 +101,10 @@ impl Network {
     }
 
     /// Fills excess, priority by priority.
-    pub(super) fn fill_excess(&mut self, component: u32) {
+    pub(super) fn fill_excess(&mut self, links: &[u32]) {
         let mut scratch = std::mem::take(&mut self.scratch.excess);
         if !scratch.rises.is_empty() {
-            for &link in &self.components[component as usize].order {
+            for &link in links {
                 let active = &self.links[link as usize].active;
                 let carried = active.iter().map(|&bundle| self.bundles.loads[bundle as usize]).sum();
                 scratch.lines[link as usize].at_zero = carried;
@@ -114,7 +114,7 @@ impl Network {
             while from < scratch.rises.len() {
                 let priority = scratch.rises[from].priority;
                 let end = scratch.rises.partition_point(|rise| rise.priority <= priority);
-                self.fill_priority(component, &mut scratch, from, end);
+                self.fill_priority(links, &mut scratch, from, end);
                 from = end;
             }
         }
@@ -122,7 +122,7 @@ impl Network {
     }
 
     /// Raises slices `from` to `end` until all their flows have stopped.
-    fn fill_priority(&mut self, component: u32, scratch: &mut Scratch, from: usize, end: usize) {
+    fn fill_priority(&mut self, links: &[u32], scratch: &mut Scratch, from: usize, end: usize) {
         for ix in from..end {
             let (open_from, open_end) = (scratch.rises[ix].from, scratch.rises[ix].end);
             for at in open_from..open_end {
@@ -139,7 +139,7 @@ impl Network {
         let mut now = 0.0;
         loop {
             let (mut at, mut event) = (f64::INFINITY, None);
-            for &link in &self.components[component as usize].order {
+            for &link in links {
                 let line = scratch.lines[link as usize];
                 if line.open > 0 && line.slope > 0.0 {
                     let full = (self.links[link as usize].capacity - line.at_zero) / line.slope;

@@ -17,7 +17,7 @@ pub(super) struct Step {
     pub(super) from: u32,
     /// Rate at which it stopped them, but for those with a lower cap; infinite when it does not fill up [bit/s].
     level: f64,
-    /// The highest finite level so far [bit/s].
+    /// The highest rate at which anybody was stopped so far [bit/s].
     peak: f64,
     /// When a flow of these bundles ends first [ns].
     due: u64,
@@ -95,8 +95,8 @@ impl Network {
         let mut stopped = std::mem::take(&mut row.stopped);
         let (mut due, mut next) = (NEVER, NONE);
         if !row.slices.is_empty() {
-            self.fill_guarantees(component, &mut steps, &mut stopped);
-            self.fill_excess(component);
+            self.fill_guarantees(component, &order, &mut steps, &mut stopped);
+            self.fill_excess(&order);
             (due, next) = self.settle_slices(component);
             steps.clear();
             stopped.clear();
@@ -128,14 +128,14 @@ impl Network {
     }
 
     /// Phase 1: every slice up to its guarantee.
-    fn fill_guarantees(&mut self, component: u32, steps: &mut Vec<Step>, stopped: &mut Vec<u32>) {
+    fn fill_guarantees(&mut self, component: u32, links: &[u32], steps: &mut Vec<Step>, stopped: &mut Vec<u32>) {
         let row = &mut self.components[component as usize];
         let mut order = std::mem::take(&mut row.guarantee_order);
         if order.is_empty() {
             order.extend(row.slices.iter().map(|&slice| Limit::Slice(slice).pack()));
-            order.extend(row.order.iter().map(|&link| Limit::Link(link).pack()));
+            order.extend(links.iter().map(|&link| Limit::Link(link).pack()));
         }
-        for &link in &row.order {
+        for &link in links {
             for &bundle in &self.links[link as usize].active {
                 self.bundles.loads[bundle as usize] = 0.0;
             }
@@ -154,7 +154,7 @@ impl Network {
         }
         self.level::<true>(&mut order, steps, stopped);
         self.scratch.rates.resize(self.bundles.rows.len(), 0.0);
-        self.begin_excess(component);
+        self.begin_excess(links);
         for (at, step) in steps.iter().enumerate() {
             let end = steps.get(at + 1).map_or(stopped.len(), |next| next.from as usize);
             let bundles = &stopped[step.from as usize..end];
@@ -267,6 +267,7 @@ impl<'a> Level<'a> {
             } else {
                 -1.0
             };
+            let mut capped = 0.0f64;
             while level >= cap_min && rising > 0 {
                 // Those that their cap stops leave the others more.
                 let before = rising;
@@ -277,6 +278,7 @@ impl<'a> Level<'a> {
                     if cap <= level {
                         self.loads[bundle as usize] = count * cap;
                         carried += count * cap;
+                        capped = capped.max(cap);
                         self.stopped.push(bundle);
                     } else {
                         self.rising[rising] = bundle;
@@ -318,7 +320,7 @@ impl<'a> Level<'a> {
                 self.loads[bundle as usize] *= -level;
             }
             self.stopped.extend_from_slice(&self.rising[..rising]);
-            let peak = if level < f64::INFINITY { peak.max(level) } else { peak };
+            let peak = peak.max(capped).max(if level < f64::INFINITY { level } else { 0.0 });
             self.steps.push(Step { from: from as u32, level, peak, due: NEVER, next: NONE });
             at += 1;
         }
