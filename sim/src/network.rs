@@ -40,6 +40,7 @@ mod contention;
 mod elastic;
 mod excess;
 mod filling;
+mod guarantees;
 mod heap;
 mod key;
 mod usage;
@@ -148,6 +149,8 @@ struct Slice {
     bundles: Vec<u32>,
     /// Bundles with flows, while contended.
     active: Vec<u32>,
+    /// A lower bound on the caps of those.
+    cap_min: f64,
     starved: bool,
     starved_since: u64,
     starved_seconds: f64,
@@ -481,6 +484,7 @@ impl Network {
                 groups: Vec::new(),
                 bundles: Vec::new(),
                 active: Vec::new(),
+                cap_min: f64::INFINITY,
                 starved: false,
                 starved_since: 0,
                 starved_seconds: 0.0,

@@ -97,8 +97,6 @@ pub(super) struct Component {
     /// Its links, in the order in which they filled up last time.
     pub(super) order: Vec<u32>,
     pub(super) slices: Vec<u32>,
-    /// Links and slices (see [`super::filling::Limit`]) in the order of the last filling of guarantees.
-    pub(super) guarantee_order: Vec<u32>,
     /// What happened at each link in `order`, as far as it still holds.
     pub(super) steps: Vec<Step>,
     /// Bundles in the order in which they stopped.
@@ -320,6 +318,7 @@ impl Network {
             let row = &mut self.slices[path.slice as usize];
             self.bundles.metas[ix].slice_at = row.active.len() as u32;
             row.active.push(bundle);
+            row.cap_min = row.cap_min.min(cap);
             let other = row.component;
             self.unite(component, other);
         }
@@ -355,6 +354,9 @@ impl Network {
         if slice_at != NONE {
             let row = &mut self.slices[path.slice as usize];
             row.active.swap_remove(slice_at as usize);
+            if row.active.is_empty() {
+                row.cap_min = f64::INFINITY;
+            }
             if let Some(&moved) = row.active.get(slice_at as usize) {
                 self.bundles.metas[moved as usize].slice_at = slice_at;
             }
@@ -429,7 +431,6 @@ impl Network {
         self.unsettle(component, step);
         let row = &mut self.components[component as usize];
         row.order.remove(step as usize);
-        row.guarantee_order.clear();
         row.stale = u32::MAX / 2;
         for (at, &link) in row.order.iter().enumerate().skip(step as usize) {
             self.links[link as usize].step = at as u32;
@@ -474,7 +475,6 @@ impl Network {
             self.unsettle(component, 0);
             let row = &mut self.components[component as usize];
             row.slices.retain(|&other| other != slice);
-            row.guarantee_order.clear();
             row.stale = u32::MAX / 2;
             self.drop_component_if_empty(component);
         }
@@ -492,7 +492,6 @@ impl Network {
         self.components.push(Component {
             order: Vec::new(),
             slices: Vec::new(),
-            guarantee_order: Vec::new(),
             steps: Vec::new(),
             stopped: Vec::new(),
             dirty: false,
@@ -538,7 +537,6 @@ impl Network {
             row.slices.push(slice);
         }
         row.slices.sort_unstable();
-        row.guarantee_order.clear();
         let stale = self.components[from as usize].stale;
         let row = &mut self.components[into as usize];
         row.stale = row.stale.max(stale);
@@ -548,7 +546,6 @@ impl Network {
         let row = &mut self.components[from as usize];
         row.order = order;
         row.slices = slices;
-        row.guarantee_order.clear();
         self.drop_component_if_empty(from);
         into
     }
@@ -616,7 +613,6 @@ impl Network {
         let dirty = self.components[component as usize].dirty;
         self.unsettle(component, 0);
         self.components[component as usize].stale = 0;
-        self.components[component as usize].guarantee_order.clear();
         for at in 0..parts {
             let top = find(&mut root, at as u32) as usize;
             if homes[top] == NONE {

@@ -15,6 +15,10 @@ pub(super) struct Scratch {
     rises: Vec<Rise>,
     /// Their bundles.
     open: Vec<u32>,
+    /// Slices of which some flows were stopped, and the others do not go on faster yet.
+    slowed: Vec<u32>,
+    /// Links with flows that rise.
+    live: Vec<u32>,
     /// Position of bundles among the open ones, and the rise to which they belong.
     place: Vec<(u32, u32)>,
 }
@@ -24,8 +28,11 @@ pub(super) struct Scratch {
 struct Line {
     at_zero: f64,
     slope: f64,
+    /// When it is full, unless it is `stale`.
+    full_at: f64,
     /// Bundles on it that rise.
     open: u32,
+    stale: bool,
 }
 
 /// A slice whose flows rise.
@@ -45,37 +52,33 @@ struct Rise {
     slope: f64,
     /// The least cap among them \[bit/s\].
     cap_min: f64,
-}
-
-/// What happens next.
-#[derive(Clone, Copy)]
-enum Event {
-    /// A link is full.
-    Full(u32),
-    /// A slice is at its ceiling.
-    Ceiling(usize),
-    /// Some of a slice's flows are at their cap.
-    Cap(usize),
+    /// When it is at its ceiling or some of its flows are at their cap.
+    next_at: f64,
+    /// Listed as slowed.
+    slowed: bool,
 }
 
 impl Network {
-    pub(super) fn begin_excess(&mut self, component: u32) {
+    pub(super) fn begin_excess(&mut self, links: &[u32]) {
         let scratch = &mut self.scratch.excess;
         scratch.rises.clear();
         scratch.open.clear();
         scratch.place.resize(self.bundles.rows.len(), (NONE, NONE));
         scratch.lines.resize(self.links.len(), Line::default());
-        for &link in &self.components[component as usize].order {
+        for &link in links {
             scratch.lines[link as usize] = Line::default();
         }
     }
 
-    /// Notes that a slice reached its guarantee when its flows were at `level` \[bit/s\]. Of the `bundles` that this
-    /// stopped, those below their cap may rise further.
-    pub(super) fn offer_excess(&mut self, slice: u32, level: f64, bundles: &[u32]) {
+    /// Notes that a slice reached its guarantee when its flows were at `level` \[bit/s\]. Those that this stopped, below
+    /// their cap, may rise further.
+    pub(super) fn offer_excess(&mut self, slice: u32, level: f64) {
         let from = self.scratch.excess.open.len() as u32;
-        for &bundle in bundles {
-            if self.bundles.rows[bundle as usize].cap > level {
+        let row = &self.slices[slice as usize];
+        let mut total = 0.0;
+        for &bundle in &row.active {
+            total += self.bundles.loads[bundle as usize];
+            if self.scratch.rates[bundle as usize] >= level && self.bundles.rows[bundle as usize].cap > level {
                 self.scratch.excess.open.push(bundle);
             }
         }
@@ -83,9 +86,7 @@ impl Network {
         if from == end {
             return;
         }
-        let row = &self.slices[slice as usize];
         let planned = row.standing.expect("a contended slice stands");
-        let total = row.active.iter().map(|&bundle| self.bundles.loads[bundle as usize]).sum();
         self.scratch.excess.rises.push(Rise {
             slice,
             priority: planned.priority,
@@ -97,24 +98,36 @@ impl Network {
             at_zero: level,
             slope: 0.0,
             cap_min: f64::INFINITY,
+            next_at: f64::INFINITY,
+            slowed: false,
         });
     }
 
+    /// Adds what a slice carries to its links.
+    pub(super) fn load_links(&mut self, slice: u32) {
+        for &bundle in &self.slices[slice as usize].active {
+            let load = self.bundles.loads[bundle as usize];
+            for &link in self.bundles.paths[bundle as usize].links() {
+                self.scratch.excess.lines[link as usize].at_zero += load;
+            }
+        }
+    }
+
+    /// Whether a link carries more than it can.
+    pub(super) fn is_overfull(&self, link: u32) -> bool {
+        self.scratch.excess.lines[link as usize].at_zero > self.links[link as usize].capacity * (1.0 + EPSILON)
+    }
+
     /// Fills excess, priority by priority.
-    pub(super) fn fill_excess(&mut self, component: u32) {
+    pub(super) fn fill_excess(&mut self, links: &[u32]) {
         let mut scratch = std::mem::take(&mut self.scratch.excess);
         if !scratch.rises.is_empty() {
-            for &link in &self.components[component as usize].order {
-                let active = &self.links[link as usize].active;
-                let carried = active.iter().map(|&bundle| self.bundles.loads[bundle as usize]).sum();
-                scratch.lines[link as usize].at_zero = carried;
-            }
             scratch.rises.sort_unstable_by_key(|rise| (rise.priority, rise.slice));
             let mut from = 0;
             while from < scratch.rises.len() {
                 let priority = scratch.rises[from].priority;
                 let end = scratch.rises.partition_point(|rise| rise.priority <= priority);
-                self.fill_priority(component, &mut scratch, from, end);
+                self.fill_priority(links, &mut scratch, from, end);
                 from = end;
             }
         }
@@ -122,7 +135,7 @@ impl Network {
     }
 
     /// Raises slices `from` to `end` until all their flows have stopped.
-    fn fill_priority(&mut self, component: u32, scratch: &mut Scratch, from: usize, end: usize) {
+    fn fill_priority(&mut self, links: &[u32], scratch: &mut Scratch, from: usize, end: usize) {
         for ix in from..end {
             let (open_from, open_end) = (scratch.rises[ix].from, scratch.rises[ix].end);
             for at in open_from..open_end {
@@ -136,70 +149,85 @@ impl Network {
             let level = scratch.rises[ix].at_zero;
             self.set_speed(scratch, ix, 0.0, level);
         }
-        let mut now = 0.0;
+        scratch.live.clear();
+        scratch.live.extend_from_slice(links);
+        let mut now = 0.0f64;
+        let mut slice = earliest(&scratch.rises, from, end);
         loop {
-            let (mut at, mut event) = (f64::INFINITY, None);
-            for &link in &self.components[component as usize].order {
-                let line = scratch.lines[link as usize];
-                if line.open > 0 && line.slope > 0.0 {
-                    let full = (self.links[link as usize].capacity - line.at_zero) / line.slope;
-                    if full < at {
-                        (at, event) = (full, Some(Event::Full(link)));
-                    }
+            let link = self.first_full(scratch);
+            let full_at = link.map_or(f64::INFINITY, |(at, _)| at);
+            let slice_at = slice.map_or(f64::INFINITY, |ix| scratch.rises[ix].next_at);
+            match (link, slice) {
+                (Some((_, link)), _) if full_at <= slice_at => {
+                    now = now.max(full_at);
+                    self.stop_on(scratch, link, now);
+                }
+                (_, Some(ix)) => {
+                    now = now.max(slice_at);
+                    self.stop_in(scratch, ix, now);
+                }
+                _ => break,
+            }
+            while let Some(ix) = scratch.slowed.pop() {
+                self.speed_up(scratch, ix as usize, now);
+                let next_at = scratch.rises[ix as usize].next_at;
+                if slice.is_some_and(|first| next_at < scratch.rises[first].next_at) {
+                    slice = Some(ix as usize);
                 }
             }
-            for (ix, rise) in scratch.rises[from..end].iter().enumerate() {
-                if rise.from < rise.end {
-                    let ceiling = (rise.ceiling - rise.total) / rise.weight;
-                    let cap = (rise.cap_min - rise.at_zero) / rise.slope;
-                    if ceiling < at {
-                        (at, event) = (ceiling, Some(Event::Ceiling(from + ix)));
-                    }
-                    if cap < at {
-                        (at, event) = (cap, Some(Event::Cap(from + ix)));
-                    }
-                }
-            }
-            let Some(event) = event else { break };
-            now = at.max(now);
-            match event {
-                Event::Full(link) => self.stop_on(scratch, link, now),
-                Event::Ceiling(ix) => {
-                    while scratch.rises[ix].from < scratch.rises[ix].end {
-                        let bundle = scratch.open[scratch.rises[ix].from as usize];
-                        self.stop(scratch, bundle, now);
-                    }
-                }
-                Event::Cap(ix) => {
-                    let cap = scratch.rises[ix].cap_min * (1.0 + EPSILON);
-                    let mut at = scratch.rises[ix].from;
-                    while at < scratch.rises[ix].end {
-                        let bundle = scratch.open[at as usize];
-                        if self.bundles.rows[bundle as usize].cap <= cap {
-                            self.stop(scratch, bundle, now);
-                        } else {
-                            at += 1;
-                        }
-                    }
-                    self.speed_up(scratch, ix, now);
-                }
+            // A slice that has gone on faster may have come to be later, or to be done.
+            if slice.is_some_and(|ix| scratch.rises[ix].next_at != slice_at) {
+                slice = earliest(&scratch.rises, from, end);
             }
         }
     }
 
-    /// Stops all that rise on a full link, and speeds up what is left of their slices.
+    /// The link that is full first and when, of those with flows that rise.
+    fn first_full(&self, scratch: &mut Scratch) -> Option<(f64, u32)> {
+        let (mut first, mut at) = (None, 0);
+        let mut least = f64::INFINITY;
+        while at < scratch.live.len() {
+            let link = scratch.live[at];
+            let line = &mut scratch.lines[link as usize];
+            if line.open == 0 {
+                scratch.live.swap_remove(at);
+                continue;
+            }
+            if line.stale {
+                line.stale = false;
+                let left = self.links[link as usize].capacity - line.at_zero;
+                line.full_at = if line.slope > 0.0 { left / line.slope } else { f64::INFINITY };
+            }
+            if line.full_at < least {
+                least = line.full_at;
+                first = Some((least, link));
+            }
+            at += 1;
+        }
+        first
+    }
+
+    /// Stops all that rise on a full link.
     fn stop_on(&mut self, scratch: &mut Scratch, link: u32, now: f64) {
         for at in 0..self.links[link as usize].active.len() {
             let bundle = self.links[link as usize].active[at];
-            let (place, rise) = scratch.place[bundle as usize];
-            if place != NONE {
+            if scratch.place[bundle as usize].0 != NONE {
                 self.stop(scratch, bundle, now);
-                scratch.rises[rise as usize].cap_min = NONE_CAP;
             }
         }
-        for ix in 0..scratch.rises.len() {
-            if scratch.rises[ix].cap_min == NONE_CAP {
-                self.speed_up(scratch, ix, now);
+    }
+
+    /// Stops all flows of a slice that is at its ceiling, or else those at their cap.
+    fn stop_in(&mut self, scratch: &mut Scratch, ix: usize, now: f64) {
+        let rise = scratch.rises[ix];
+        let topped = rise.ceiling_at() <= rise.next_at;
+        let mut at = rise.from;
+        while at < scratch.rises[ix].end {
+            let bundle = scratch.open[at as usize];
+            if topped || self.bundles.rows[bundle as usize].cap <= rise.cap_min * (1.0 + EPSILON) {
+                self.stop(scratch, bundle, now);
+            } else {
+                at += 1;
             }
         }
     }
@@ -217,6 +245,10 @@ impl Network {
             line.at_zero += (rate - rise.at_zero) * row.count;
             line.slope -= rise.slope * row.count;
             line.open -= 1;
+            line.stale = true;
+        }
+        if !std::mem::replace(&mut rise.slowed, true) {
+            scratch.slowed.push(ix);
         }
         rise.end -= 1;
         let last = scratch.open[rise.end as usize];
@@ -243,7 +275,9 @@ impl Network {
             cap_min = row.cap.min(cap_min);
         }
         rise.cap_min = cap_min;
+        rise.slowed = false;
         if open.is_empty() {
+            rise.next_at = f64::INFINITY;
             return;
         }
         let slope = rise.weight / flows;
@@ -251,16 +285,28 @@ impl Network {
         let (more_at_zero, more_slope) = (at_zero - rise.at_zero, slope - rise.slope);
         rise.at_zero = at_zero;
         rise.slope = slope;
+        rise.next_at = rise.ceiling_at().min((cap_min - at_zero) / slope);
         for &bundle in open {
             let count = self.bundles.rows[bundle as usize].count;
             for &link in self.bundles.paths[bundle as usize].links() {
                 let line = &mut scratch.lines[link as usize];
                 line.at_zero += count * more_at_zero;
                 line.slope += count * more_slope;
+                line.stale = true;
             }
         }
     }
 }
 
-/// Marks a rise that has to be sped up.
-const NONE_CAP: f64 = -1.0;
+impl Rise {
+    fn ceiling_at(&self) -> f64 {
+        (self.ceiling - self.total) / self.weight
+    }
+}
+
+/// The slice, of `from` to `end`, that is at its ceiling or has flows at their cap first.
+fn earliest(rises: &[Rise], from: usize, end: usize) -> Option<usize> {
+    (from..end)
+        .filter(|&ix| rises[ix].from < rises[ix].end)
+        .min_by(|&a, &b| rises[a].next_at.total_cmp(&rises[b].next_at))
+}

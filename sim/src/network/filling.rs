@@ -1,23 +1,23 @@
-//! Progressive filling of a component: the rates that the phases of [`super`] give.
+//! Progressive filling of a component: the rates that the phases of [`super`] give, and of these the last, best
+//! effort, which is the only one when no slice is contended.
 //!
-//! Where all rise at one speed (guarantees, best effort, and everything when no slice is contended), a limit fills up
-//! at the level (capacity − carried by who has stopped) / (flows still rising), and it does not matter when limits
-//! that share no rising flow are looked at. So they are looked at in the order of the last time, and one that turns
-//! out to fill up below the rate of a flow that stopped on it earlier is moved before the limit that stopped it. What
-//! was filled before the first limit concerned by a change still stands.
+//! Where all rise at one speed, a link fills up at the level (capacity − carried by who has stopped) / (flows that still
+//! rise), and it does not matter when links that share no rising flow are looked at. So they are looked at in the order
+//! of the last time, and one that turns out to fill up below the rate of a flow that stopped on it earlier is moved
+//! before the link that stopped it. What was filled before the first link concerned by a change still stands.
 
 use super::contention::Row;
 use super::elastic::{NEVER, after, component_source};
-use super::{Link, NONE, Network, Slice};
+use super::{Link, NONE, Network};
 
-/// What happened when a limit was looked at.
+/// What happened when a link was looked at.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Step {
     /// Where the bundles that it stopped begin among the stopped.
     pub(super) from: u32,
     /// Rate at which it stopped them, but for those with a lower cap; infinite when it does not fill up \[bit/s\].
     level: f64,
-    /// The highest finite level so far \[bit/s\].
+    /// The highest rate at which anybody was stopped so far \[bit/s\].
     peak: f64,
     /// When a flow of these bundles ends first [ns].
     due: u64,
@@ -28,12 +28,11 @@ pub(super) struct Step {
 /// Work space that outlives a filling only to keep its memory.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Scratch {
-    /// Bundles that rise at the limit looked at.
-    rising: Vec<u32>,
-    /// Limits on guarantees: for each slice, what it is guaranteed after scaling \[bit/s\].
-    guarantees: Vec<f64>,
+    /// Bundles that rise at the limit that is looked at.
+    pub(super) rising: Vec<u32>,
     /// New rates, by bundle \[bit/s\].
     pub(super) rates: Vec<f64>,
+    pub(super) guarantees: super::guarantees::Scratch,
     pub(super) excess: super::excess::Scratch,
     pub(super) roots: Vec<u32>,
     pub(super) homes: Vec<u32>,
@@ -42,31 +41,9 @@ pub(super) struct Scratch {
 /// A rounding error's worth.
 pub(super) const EPSILON: f64 = 1e-12;
 
-/// A link or, while guarantees are filled, a slice.
-#[derive(Clone, Copy)]
-pub(super) enum Limit {
-    Link(u32),
-    Slice(u32),
-}
-
-impl Limit {
-    pub(super) const fn pack(self) -> u32 {
-        match self {
-            Limit::Link(ix) => ix << 1,
-            Limit::Slice(ix) => (ix << 1) | 1,
-        }
-    }
-
-    pub(super) const fn unpack(word: u32) -> Limit {
-        if word & 1 == 0 { Limit::Link(word >> 1) } else { Limit::Slice(word >> 1) }
-    }
-}
-
 /// A filling where all rise at one speed.
 struct Level<'a> {
     links: &'a [Link],
-    slices: &'a [Slice],
-    guarantees: &'a [f64],
     rows: &'a [Row],
     loads: &'a mut [f64],
     rising: &'a mut Vec<u32>,
@@ -95,16 +72,14 @@ impl Network {
         let mut stopped = std::mem::take(&mut row.stopped);
         let (mut due, mut next) = (NEVER, NONE);
         if !row.slices.is_empty() {
-            self.fill_guarantees(component, &mut steps, &mut stopped);
-            self.fill_excess(component);
+            self.fill_guarantees(component, &order);
+            self.fill_excess(&order);
             (due, next) = self.settle_slices(component);
-            steps.clear();
-            stopped.clear();
         }
         if steps.is_empty() {
             self.raise_best_effort(&order);
         }
-        let first = self.level::<false>(&mut order, &mut steps, &mut stopped);
+        let first = self.level(&mut order, &mut steps, &mut stopped);
         for (at, &link) in order.iter().enumerate().skip(first) {
             self.links[link as usize].step = at as u32;
         }
@@ -125,50 +100,6 @@ impl Network {
         row.stopped = stopped;
         row.next = next;
         self.set_due(component_source(component), due);
-    }
-
-    /// Phase 1: every slice up to its guarantee.
-    fn fill_guarantees(&mut self, component: u32, steps: &mut Vec<Step>, stopped: &mut Vec<u32>) {
-        let row = &mut self.components[component as usize];
-        let mut order = std::mem::take(&mut row.guarantee_order);
-        if order.is_empty() {
-            order.extend(row.slices.iter().map(|&slice| Limit::Slice(slice).pack()));
-            order.extend(row.order.iter().map(|&link| Limit::Link(link).pack()));
-        }
-        for &link in &row.order {
-            for &bundle in &self.links[link as usize].active {
-                self.bundles.loads[bundle as usize] = 0.0;
-            }
-        }
-        self.scratch.guarantees.resize(self.slices.len(), 0.0);
-        for &slice in &row.slices {
-            let row = &self.slices[slice as usize];
-            let planned = row.standing.expect("a contended slice stands");
-            let link = &self.links[row.link as usize];
-            let fit = (link.capacity / link.guaranteed as f64).min(1.0);
-            let guarantee = planned.guarantee.0.min(planned.ceiling.0) as f64;
-            self.scratch.guarantees[slice as usize] = if guarantee > 0.0 { guarantee * fit } else { 0.0 };
-            for &bundle in &row.active {
-                self.bundles.loads[bundle as usize] = -self.bundles.rows[bundle as usize].count;
-            }
-        }
-        self.level::<true>(&mut order, steps, stopped);
-        self.scratch.rates.resize(self.bundles.rows.len(), 0.0);
-        self.begin_excess(component);
-        for (at, step) in steps.iter().enumerate() {
-            let end = steps.get(at + 1).map_or(stopped.len(), |next| next.from as usize);
-            let bundles = &stopped[step.from as usize..end];
-            for &bundle in bundles {
-                let cap = self.bundles.rows[bundle as usize].cap;
-                self.scratch.rates[bundle as usize] = cap.min(step.level);
-            }
-            if let Limit::Slice(slice) = Limit::unpack(order[at]) {
-                self.offer_excess(slice, step.level, bundles);
-            }
-        }
-        steps.clear();
-        stopped.clear();
-        self.components[component as usize].guarantee_order = order;
     }
 
     /// Gives bundles in slices their new rates and returns when and where a flow of theirs ends first.
@@ -203,24 +134,17 @@ impl Network {
         }
     }
 
-    /// Fills limits up, from the first without a step on. Returns the first whose step changed.
-    fn level<const GUARANTEES: bool>(
-        &mut self,
-        order: &mut [u32],
-        steps: &mut Vec<Step>,
-        stopped: &mut Vec<u32>,
-    ) -> usize {
+    /// Fills links up, from the first without a step on. Returns the first whose step changed.
+    fn level(&mut self, order: &mut [u32], steps: &mut Vec<Step>, stopped: &mut Vec<u32>) -> usize {
         Level {
             links: &self.links,
-            slices: &self.slices,
-            guarantees: &self.scratch.guarantees,
             rows: &self.bundles.rows,
             loads: &mut self.bundles.loads,
             rising: &mut self.scratch.rising,
             steps,
             stopped,
         }
-        .run::<GUARANTEES>(order, |bundle| self.bundles.metas[bundle as usize].in_slice())
+        .run(order, |bundle| self.bundles.metas[bundle as usize].in_slice())
     }
 
     /// Gives the bundles that were stopped from step `first` on their new rates.
@@ -245,20 +169,19 @@ impl Network {
 }
 
 impl<'a> Level<'a> {
-    fn run<const GUARANTEES: bool>(&mut self, order: &mut [u32], in_slice: impl Fn(u32) -> bool) -> usize {
+    fn run(&mut self, order: &mut [u32], in_slice: impl Fn(u32) -> bool) -> usize {
         let mut at = self.steps.len();
         let mut first = at;
         // Moves that may be made before the order is found the slow, sure way.
         let mut moves = 64 + 16 * order.len();
         while at < order.len() {
             if moves == 0 {
-                let lowest = (at..order.len()).min_by(|&a, &b| {
-                    self.try_level::<GUARANTEES>(order[a]).total_cmp(&self.try_level::<GUARANTEES>(order[b]))
-                });
+                let lowest =
+                    (at..order.len()).min_by(|&a, &b| self.try_level(order[a]).total_cmp(&self.try_level(order[b])));
                 order.swap(at, lowest.unwrap_or(at));
             }
             let from = self.stopped.len();
-            let (members, capacity, cap_min) = self.limit::<GUARANTEES>(order[at]);
+            let (members, capacity, cap_min) = self.limit(order[at]);
             let (mut carried, mut flows, mut rising) = pull(members, self.loads, self.rising);
             let mut level = if rising > 0 {
                 ((capacity - carried) / flows).max(0.0)
@@ -267,6 +190,7 @@ impl<'a> Level<'a> {
             } else {
                 -1.0
             };
+            let mut capped = 0.0f64;
             while level >= cap_min && rising > 0 {
                 // Those that their cap stops leave the others more.
                 let before = rising;
@@ -277,6 +201,7 @@ impl<'a> Level<'a> {
                     if cap <= level {
                         self.loads[bundle as usize] = count * cap;
                         carried += count * cap;
+                        capped = capped.max(cap);
                         self.stopped.push(bundle);
                     } else {
                         self.rising[rising] = bundle;
@@ -293,9 +218,7 @@ impl<'a> Level<'a> {
             if level < peak * (1.0 - EPSILON) && moves > 0 && at > 0 {
                 let late = members.iter().any(|&bundle| {
                     let load = self.loads[bundle as usize];
-                    load > 0.0
-                        && load > level * self.rows[bundle as usize].count * (1.0 + EPSILON)
-                        && (GUARANTEES || !in_slice(bundle))
+                    load > 0.0 && load > level * self.rows[bundle as usize].count * (1.0 + EPSILON) && !in_slice(bundle)
                 });
                 if late {
                     self.raise_again(from);
@@ -318,30 +241,20 @@ impl<'a> Level<'a> {
                 self.loads[bundle as usize] *= -level;
             }
             self.stopped.extend_from_slice(&self.rising[..rising]);
-            let peak = if level < f64::INFINITY { peak.max(level) } else { peak };
+            let peak = peak.max(capped).max(if level < f64::INFINITY { level } else { 0.0 });
             self.steps.push(Step { from: from as u32, level, peak, due: NEVER, next: NONE });
             at += 1;
         }
         first
     }
 
-    fn limit<const GUARANTEES: bool>(&self, word: u32) -> (&'a [u32], f64, f64) {
-        let link = if GUARANTEES {
-            match Limit::unpack(word) {
-                Limit::Link(link) => link,
-                Limit::Slice(slice) => {
-                    return (&self.slices[slice as usize].active, self.guarantees[slice as usize], 0.0);
-                }
-            }
-        } else {
-            word
-        };
+    fn limit(&self, link: u32) -> (&'a [u32], f64, f64) {
         let row = &self.links[link as usize];
         (&row.active, row.capacity, row.cap_min)
     }
 
-    fn try_level<const GUARANTEES: bool>(&self, word: u32) -> f64 {
-        let (members, capacity, _) = self.limit::<GUARANTEES>(word);
+    fn try_level(&self, link: u32) -> f64 {
+        let (members, capacity, _) = self.limit(link);
         let carried: f64 = members.iter().map(|&bundle| self.loads[bundle as usize].max(0.0)).sum();
         let flows: f64 = members.iter().map(|&bundle| -self.loads[bundle as usize].min(0.0)).sum();
         if flows > 0.0 { ((capacity - carried) / flows).max(0.0) } else { f64::INFINITY }
@@ -356,8 +269,8 @@ impl<'a> Level<'a> {
     }
 }
 
-/// What the members of a limit carry that have stopped, how many flows rise, and, in `rising`, how many bundles.
-fn pull(members: &[u32], loads: &[f64], rising: &mut Vec<u32>) -> (f64, f64, usize) {
+/// What those members of a link or slice carry that have stopped, how many flows rise, and, in `rising`, how many bundles.
+pub(super) fn pull(members: &[u32], loads: &[f64], rising: &mut Vec<u32>) -> (f64, f64, usize) {
     if rising.len() < members.len() {
         rising.resize(members.len(), 0);
     }
