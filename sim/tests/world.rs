@@ -374,3 +374,20 @@ fn fluid_and_sessions_agree_within_the_replications_interval() {
         assert!(within, "{name}: fluid {}, sessions {interval:?}", fluid[index]);
     }
 }
+
+/// One machine with places for 400 sessions of 5 Mbit/s and some 480 of them: it delivers what 400 would take.
+#[test]
+fn a_machine_with_too_many_sessions_gives_each_of_them_less() {
+    for fidelity in BOTH {
+        let setup = Arc::new(setup(1, [1.6, 0.1, 0.1], fidelity, 14));
+        let mut world = world_with(&setup, 1);
+        let seen = run(&mut world, setup.start + Duration::from_mins(90));
+        for demand in seen[60..].iter().filter_map(|seen| seen.demand[0].as_ref()) {
+            let crowded = demand.sessions > 440.0;
+            let delivered = demand.bandwidth.as_f64() / 5e6;
+            assert!(delivered < 401.0 && (!crowded || delivered > 395.0), "{fidelity:?} {demand:?}");
+            assert!(!crowded || demand.bad_share > 0.9, "{fidelity:?} {demand:?}");
+        }
+        assert!(seen[60..].iter().filter_map(|seen| seen.demand[0].as_ref()).any(|demand| demand.sessions > 440.0));
+    }
+}
