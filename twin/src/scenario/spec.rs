@@ -798,7 +798,7 @@ fn fluid_step() -> Spanned<Duration> {
 }
 
 fn overload_limit() -> Spanned<f64> {
-    unplaced(1.2)
+    unplaced(1.1)
 }
 
 fn zero() -> Spanned<f64> {
