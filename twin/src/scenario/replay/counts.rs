@@ -230,8 +230,8 @@ fn without_gaps(values: &[Option<f64>]) -> Vec<f64> {
         let Some(value) = *value else { continue };
         closed[step] = value;
         if let Some((from, at)) = before {
-            for between in from + 1..step {
-                closed[between] = at + (value - at) * (between - from) as f64 / (step - from) as f64;
+            for (between, missing) in closed[from..step].iter_mut().enumerate() {
+                *missing = at + (value - at) * between as f64 / (step - from) as f64;
             }
         }
         before = Some((step, value));
