@@ -9,7 +9,7 @@ use forebay_world::{BitsPerSecond, PlannedSlice, SliceId, Timestamp};
 const HOSTS: usize = 90;
 const REGIONS: usize = 5;
 const CLASSES: usize = 3;
-/// More than any link carries [bit/s].
+/// More than any link carries \[bit/s\].
 const CAP: f64 = 1e15;
 
 /// SplitMix64, one state word.
@@ -29,7 +29,7 @@ impl SplitMix {
         -(((self.draw() >> 11) + 1) as f64 / (1u64 << 53) as f64).ln()
     }
 
-    /// Source, destination and size [byte] of the next flow.
+    /// Source, destination and size \[byte\] of the next flow.
     fn flow(&mut self) -> (usize, usize, f64) {
         let from = (self.draw() % HOSTS as u64) as usize;
         let to = (self.draw() % (HOSTS as u64 - 1)) as usize;

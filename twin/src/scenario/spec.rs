@@ -251,7 +251,7 @@ pub struct ClassSpec {
     /// Download: the most one client can take.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate: Option<Spanned<BitsPerSecond>>,
-    /// Interactive: requests that a session sends [1/s].
+    /// Interactive: requests that a session sends \[1/s\].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requests_per_second: Option<Spanned<f64>>,
     /// Interactive: mean processor time of a request.
@@ -305,7 +305,7 @@ pub struct SloSpec {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LoadSpec {
-    /// Sessions that begin in the whole network, mean over a week; divided by the regions' populations [1/s].
+    /// Sessions that begin in the whole network, mean over a week; divided by the regions' populations \[1/s\].
     pub sessions_per_second: Spanned<f64>,
     /// Shape of the day.
     #[serde(default)]
@@ -542,7 +542,7 @@ pub struct ReplaySpec {
     /// Counts: sessions that each counted request stands for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scale: Option<Spanned<f64>>,
-    /// Counts: instead of `scale`, what the recording's highest rate shall become [1/s].
+    /// Counts: instead of `scale`, what the recording's highest rate shall become \[1/s\].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peak_sessions_per_second: Option<Spanned<f64>>,
     /// Time that the run begins before the recording, so that capacity stands when it begins.
