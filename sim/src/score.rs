@@ -87,16 +87,18 @@ impl Done {
         self.cpu_seconds += other.cpu_seconds;
     }
 
-    /// Share of the work that missed the objective: the worse of starts (late, rejected or cut off) and of what the
-    /// class does with its sessions (time below the rate, or late requests). Zero when nothing was asked for.
-    pub(crate) fn bad_share(&self, work: &Work) -> f64 {
+    /// Share of the work that missed the objective in a span of `seconds`: the worst of starts (late or rejected), of
+    /// sessions under way (cut off), and of what the class does with its sessions (time below the rate, or late
+    /// requests). Zero when nothing was asked for.
+    pub(crate) fn bad_share(&self, work: &Work, seconds: f64) -> f64 {
         let share = |bad: f64, all: f64| if all > 0.0 { (bad / all).min(1.0) } else { 0.0 };
-        let starts = share(self.late + self.rejected + self.lost, self.starts + self.rejected);
+        let starts = share(self.late + self.rejected, self.starts + self.rejected);
+        let cut_off = share(self.lost, self.seconds / seconds + self.lost);
         let held = match work {
             Work::Interactive { .. } => share(self.late_requests, self.requests),
             Work::Streaming { .. } | Work::Download { .. } => share(self.short_seconds, self.seconds),
         };
-        starts.max(held)
+        starts.max(cut_off).max(held)
     }
 }
 
@@ -174,7 +176,7 @@ impl Scorer {
             let done = std::mem::take(&mut self.minute[cell]);
             let (region, class) = topology.cell_at(cell);
             let objective = topology.class(class);
-            let bad_share = done.bad_share(&objective.work);
+            let bad_share = done.bad_share(&objective.work, MINUTE.as_secs_f64());
             let run = &mut self.run_of_violations[cell];
             if bad_share > objective.slo.tolerance {
                 if *run == 0 {

@@ -504,7 +504,7 @@ impl SimWorld {
                 sessions: done.seconds / seconds,
                 cpu: Cpu::from_f64(done.cpu_seconds / seconds * 1000.0),
                 bandwidth: BitsPerSecond::from_f64(done.bits / seconds),
-                bad_share: done.bad_share(&topology.class(class).work),
+                bad_share: done.bad_share(&topology.class(class).work, seconds),
                 latency,
             }));
         }

@@ -298,8 +298,9 @@ impl Work {
 /// A service level objective, judged minute by minute for each region × class.
 ///
 /// Bad is, for streaming, the session time below the bit rate and each start-up later than `latency`; for downloads,
-/// the session time below `rate_floor`; for interactive work, a request later than `latency`; for all, a
-/// rejected session. A minute is violated when the share of bad is above `tolerance`.
+/// the session time below `rate_floor`; for interactive work, a request later than `latency`; for all, a session turned
+/// away, against those that want to begin, and one cut off, against those under way. A minute is violated when one of
+/// these shares is above `tolerance`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Slo {
     /// Start-up delay (streaming) or response time (interactive) that is still good.

@@ -1,0 +1,81 @@
+#!/usr/bin/env bash
+# A person at a terminal: the UI opens on a scenario, answers its keys, survives a small window, gives the terminal back,
+# and an interrupted run leaves a readable directory. Needs tmux and a release build.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export LANG=C.UTF-8 LC_ALL=C.UTF-8
+forebay=${CARGO_TARGET_DIR:-target}/release/forebay
+work=$(mktemp -d)
+server=forebay-test-$$
+tmux() { command tmux -L "$server" -f /dev/null "$@"; }
+cleanup() {
+  tmux kill-server 2>/dev/null || true
+  rm -rf "$work"
+}
+trap cleanup EXIT
+
+fail() {
+  echo "terminal: $1"
+  tmux capture-pane -t t -p || true
+  exit 1
+}
+
+# shows TEXT: waits until the screen shows it, ten seconds at most.
+shows() {
+  for _ in $(seq 100); do
+    if tmux capture-pane -t t -p | grep -qF -- "$1"; then return 0; fi
+    sleep 0.1
+  done
+  fail "the screen does not show '$1'"
+}
+
+tmux new-session -d -s t -x 120 -y 40 "bash --noprofile --norc"
+tmux send-keys -t t "PS1='prompt> '; clear" Enter
+shows 'prompt>'
+
+echo "the UI opens, is paused, asked for help, resized and left"
+tmux send-keys -t t "$forebay run scenarios/flash-crowd.toml --seed 1" Enter
+shows 'flash-crowd'
+tmux send-keys -t t Space
+shows 'PAUSED'
+tmux send-keys -t t '?'
+shows 'quit'
+tmux send-keys -t t Escape
+for size in "40 12" "80 24" "160 50"; do
+  read -r columns rows <<<"$size"
+  tmux resize-window -t t -x "$columns" -y "$rows"
+  shows 'PAUSED'
+done
+# An escape that another key follows at once would be read as Alt and that key.
+for key in n n ']' '[' x Escape c m a Escape; do
+  tmux send-keys -t t "$key"
+  sleep 0.3
+done
+tmux send-keys -t t q
+shows 'prompt>'
+tmux send-keys -t t "clear; stty -a | grep -o -- ' echo' | head -n 1; echo left with \$?" Enter
+shows 'left with 0'
+tmux capture-pane -t t -p | grep -q '^ echo' || fail "the terminal does not echo any more"
+
+echo "piped, the same command prints the summary"
+"$forebay" run scenarios/steady.toml --until "30 min" | grep -q 'VM-hours'
+
+echo "an interrupted run leaves a readable directory"
+"$forebay" run scenarios/diurnal.toml --headless --out "$work/run" >"$work/summary" 2>"$work/talk" &
+pid=$!
+for _ in $(seq 100); do
+  if [ -s "$work/run/decisions.jsonl" ]; then break; fi
+  sleep 0.05
+done
+kill -INT "$pid"
+status=0
+wait "$pid" || status=$?
+[ "$status" -ne 0 ] || { echo "terminal: the run was over before it was interrupted"; exit 1; }
+grep -q '"complete": *false' "$work/run/manifest.json" || { cat "$work/run/manifest.json"; exit 1; }
+for file in "$work"/run/*.json; do python3 -m json.tool "$file" >/dev/null; done
+for file in "$work"/run/*.jsonl; do
+  python3 -c 'import json, sys; [json.loads(line) for line in open(sys.argv[1])]' "$file"
+done
+"$forebay" replay "$work/run/journal.jsonl" >/dev/null
+
+echo "the terminal works"
