@@ -129,6 +129,8 @@ struct Link {
     active: Vec<u32>,
     /// A lower bound on the caps of those.
     cap_min: f64,
+    /// How many of those are in no contended slice.
+    best_effort: u32,
     bits_retired: f64,
     bits_taken: f64,
 }
@@ -209,6 +211,7 @@ impl Network {
             groups: Vec::new(),
             active: Vec::new(),
             cap_min: f64::INFINITY,
+            best_effort: 0,
             bits_retired: 0.0,
             bits_taken: 0.0,
         };
