@@ -1,7 +1,8 @@
 //! Phase 2 of a filling: what guarantees leave goes to slices, by priority and weight, up to their ceilings.
 //!
 //! Every rising flow of a slice has the same rate, h(t) = α + β·t with β = weight / rising flows, so what a link
-//! carries is a line too, until a flow stops and the others of its slice go on faster.
+//! carries is a line too, until a flow stops and the others of its slice go on faster. On the slice's own link its line
+//! is straight all the way: the slice rises there by its weight, however its flows share it.
 
 use super::filling::EPSILON;
 use super::{NONE, Network};
@@ -39,6 +40,8 @@ struct Line {
 #[derive(Clone, Copy, Debug)]
 struct Rise {
     slice: u32,
+    /// The link it stands on, or none when that is not contended.
+    own: u32,
     priority: u8,
     weight: f64,
     /// What it carries at t = 0 and at most [bit/s].
@@ -87,8 +90,10 @@ impl Network {
             return;
         }
         let planned = row.standing.expect("a contended slice stands");
+        let own = if self.links[row.link as usize].contended { row.link } else { NONE };
         self.scratch.excess.rises.push(Rise {
             slice,
+            own,
             priority: planned.priority,
             weight: f64::from(planned.weight.max(1)),
             total,
@@ -136,9 +141,17 @@ impl Network {
 
     /// Raises slices `from` to `end` until all their flows have stopped.
     fn fill_priority(&mut self, links: &[u32], scratch: &mut Scratch, from: usize, end: usize) {
+        for &link in links {
+            let line = &mut scratch.lines[link as usize];
+            line.slope = 0.0;
+            line.stale = true;
+        }
         for ix in from..end {
-            let (open_from, open_end) = (scratch.rises[ix].from, scratch.rises[ix].end);
-            for at in open_from..open_end {
+            let rise = scratch.rises[ix];
+            if rise.own != NONE {
+                scratch.lines[rise.own as usize].slope += rise.weight;
+            }
+            for at in rise.from..rise.end {
                 let bundle = scratch.open[at as usize];
                 scratch.place[bundle as usize] = (at, ix as u32);
                 for &link in self.bundles.paths[bundle as usize].links() {
@@ -146,8 +159,7 @@ impl Network {
                 }
             }
             // Its flows' part of the links' lines is in there already, so only slopes are new.
-            let level = scratch.rises[ix].at_zero;
-            self.set_speed(scratch, ix, 0.0, level);
+            self.set_speed(scratch, ix, 0.0, rise.at_zero);
         }
         scratch.live.clear();
         scratch.live.extend_from_slice(links);
@@ -242,8 +254,10 @@ impl Network {
         self.bundles.loads[bundle as usize] = rate * row.count;
         for &link in self.bundles.paths[bundle as usize].links() {
             let line = &mut scratch.lines[link as usize];
-            line.at_zero += (rate - rise.at_zero) * row.count;
-            line.slope -= rise.slope * row.count;
+            if link != rise.own {
+                line.at_zero += (rate - rise.at_zero) * row.count;
+                line.slope -= rise.slope * row.count;
+            }
             line.open -= 1;
             line.stale = true;
         }
@@ -251,6 +265,11 @@ impl Network {
             scratch.slowed.push(ix);
         }
         rise.end -= 1;
+        if rise.from == rise.end && rise.own != NONE {
+            let line = &mut scratch.lines[rise.own as usize];
+            line.at_zero += rise.weight * now;
+            line.slope -= rise.weight;
+        }
         let last = scratch.open[rise.end as usize];
         if last != bundle {
             scratch.open[place as usize] = last;
@@ -280,6 +299,7 @@ impl Network {
             rise.next_at = f64::INFINITY;
             return;
         }
+        let own = rise.own;
         let slope = rise.weight / flows;
         let at_zero = level - slope * now;
         let (more_at_zero, more_slope) = (at_zero - rise.at_zero, slope - rise.slope);
@@ -288,7 +308,7 @@ impl Network {
         rise.next_at = rise.ceiling_at().min((cap_min - at_zero) / slope);
         for &bundle in open {
             let count = self.bundles.rows[bundle as usize].count;
-            for &link in self.bundles.paths[bundle as usize].links() {
+            for &link in self.bundles.paths[bundle as usize].links().iter().filter(|&&link| link != own) {
                 let line = &mut scratch.lines[link as usize];
                 line.at_zero += count * more_at_zero;
                 line.slope += count * more_slope;
