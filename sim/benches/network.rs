@@ -12,7 +12,7 @@ mod flow;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use flow::{Flow, Naive, Slicing, SplitMix};
 use forebay_sim::network::{GroupIx, Network};
-use forebay_world::{BitsPerSecond, PlannedSlice, SliceId, Timestamp};
+use forebay_world::{BitsPerSecond, Duration, PlannedSlice, SliceId, Timestamp};
 
 const REGIONS: usize = 8;
 const CLASSES: usize = 3;
@@ -37,8 +37,8 @@ impl Regions {
         let access: Vec<_> = (0..REGIONS).map(|_| network.add_link(capacity)).collect();
         let backbone: Vec<_> = (0..REGIONS * REGIONS).map(|_| network.add_link(capacity / 8.0)).collect();
         let mut groups = Vec::new();
-        for region in 0..REGIONS {
-            for class in 0..CLASSES {
+        for (region, &access) in access.iter().enumerate() {
+            for (class, &cap) in CAPS.iter().enumerate() {
                 let slice = SliceId::at(region * CLASSES + class);
                 if sliced {
                     let planned = PlannedSlice {
@@ -47,15 +47,15 @@ impl Regions {
                         weight: 1 + class as u32,
                         priority: u8::from(class == 2),
                     };
-                    network.set_slice(now, slice, access[region], planned);
+                    network.set_slice(now, slice, access, planned);
                 }
                 for _ in 0..MACHINES {
                     let own = network.add_link(capacity / 30.0);
                     for client in 0..REGIONS {
                         let (low, high) = (region.min(client), region.max(client));
-                        let mut path = vec![own, access[region]];
+                        let mut path = vec![own, access];
                         path.extend((client != region).then(|| backbone[low * REGIONS + high]));
-                        groups.push(network.group(now, &path, sliced.then_some(slice), CAPS[class], 0.8));
+                        groups.push(network.group(now, &path, sliced.then_some(slice), cap, 0.8));
                     }
                 }
             }
@@ -107,6 +107,19 @@ fn completions(c: &mut Criterion) {
         }
     }
     group.finish();
+    // Where nothing is contended, a flow costs a few additions.
+    let mut network = Network::new();
+    let path = [network.add_link(1e12), network.add_link(1e12), network.add_link(1e12)];
+    let group = network.group(Timestamp::EPOCH, &path, None, 5e6, 0.8);
+    let mut now = Timestamp::EPOCH;
+    c.bench_function("uncontended/join+leave", |b| {
+        b.iter(|| {
+            now += Duration::from_millis(1);
+            network.join(now, group);
+            now += Duration::from_millis(1);
+            network.leave(now, group);
+        });
+    });
 }
 
 criterion_group!(benches, completions);
