@@ -129,6 +129,8 @@ struct Link {
     active: Vec<u32>,
     /// A lower bound on the caps of those.
     cap_min: f64,
+    /// How many of those are in no contended slice.
+    best_effort: u32,
     bits_retired: f64,
     bits_taken: f64,
 }
@@ -209,6 +211,7 @@ impl Network {
             groups: Vec::new(),
             active: Vec::new(),
             cap_min: f64::INFINITY,
+            best_effort: 0,
             bits_retired: 0.0,
             bits_taken: 0.0,
         };
@@ -251,13 +254,18 @@ impl Network {
         self.links[link.0 as usize].capacity
     }
 
-    /// Creates a slice on a link, or gives it other rates. A slice stands on one link at a time.
+    /// Creates a slice on a link, or gives it other rates. A slice stands on one link at a time, and all its flows must
+    /// cross it.
     pub fn set_slice(&mut self, now: Timestamp, slice: SliceId, link: LinkIx, planned: PlannedSlice) {
         self.pass(now);
         let ix = self.slice_row(slice);
         let row = &self.slices[ix as usize];
         if row.standing == Some(planned) && row.link == link.0 {
             return;
+        }
+        for &group in &row.groups {
+            let crosses = self.groups[group as usize].key.links().any(|crossed| crossed == link.0);
+            assert!(crosses, "slice {slice} has flows that do not cross link {}", link.0);
         }
         self.account_starved(ix);
         if let Some(old) = self.slices[ix as usize].standing {
@@ -307,6 +315,8 @@ impl Network {
         }
         links.sort_unstable();
         assert!(links.windows(2).all(|pair| pair[0] != pair[1] || pair[0] == NONE), "a path that meets a link twice");
+        let stands = slice != NONE && self.slices[slice as usize].standing.is_some();
+        assert!(!stands || links.contains(&self.slices[slice as usize].link), "a path without its slice's link");
         let key = Key { links, slice, cap: cap.to_bits(), floor: floor.to_bits() };
         if let Some(&ix) = self.group_of.get(&key) {
             return GroupIx(ix);

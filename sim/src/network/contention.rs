@@ -305,16 +305,18 @@ impl Network {
         }
         let (cap, path) = (row.cap, self.bundles.paths[ix]);
         self.bundles.loads[ix] = -row.count;
+        let in_slice = path.slice != NONE && self.slices[path.slice as usize].contended;
         let mut component = NONE;
         for (at, &link) in path.links().iter().enumerate() {
             let row = &mut self.links[link as usize];
             self.bundles.metas[ix].link_at[at] = row.active.len() as u32;
             row.active.push(bundle);
             row.cap_min = row.cap_min.min(cap);
+            row.best_effort += u32::from(!in_slice);
             let other = row.component;
             component = self.unite(component, other);
         }
-        if path.slice != NONE && self.slices[path.slice as usize].contended {
+        if in_slice {
             let row = &mut self.slices[path.slice as usize];
             self.bundles.metas[ix].slice_at = row.active.len() as u32;
             row.active.push(bundle);
@@ -343,6 +345,7 @@ impl Network {
         for (&link, at) in path.links().iter().zip(link_at) {
             let row = &mut self.links[link as usize];
             row.active.swap_remove(at as usize);
+            row.best_effort -= u32::from(slice_at == NONE);
             if row.active.is_empty() {
                 row.cap_min = f64::INFINITY;
             }

@@ -39,7 +39,7 @@ pub(super) struct Due {
     source: u32,
 }
 
-// A live elastic flow takes 48 bytes at most.
+// What a live elastic flow takes.
 const _: () = assert!(size_of::<Finish>() + size_of::<FlowSlot>() <= 48);
 
 /// Instant that never comes [ns].

@@ -76,17 +76,19 @@ impl Network {
             self.fill_excess(&order);
             (due, next) = self.settle_slices(component);
         }
-        if steps.is_empty() {
-            self.raise_best_effort(&order);
-        }
-        let first = self.level(&mut order, &mut steps, &mut stopped);
-        for (at, &link) in order.iter().enumerate().skip(first) {
-            self.links[link as usize].step = at as u32;
-        }
-        self.settle_steps(first, &mut steps, &stopped);
-        for step in &steps {
-            if step.due < due {
-                (due, next) = (step.due, step.next);
+        if order.iter().any(|&link| self.links[link as usize].best_effort > 0) {
+            if steps.is_empty() {
+                self.raise_best_effort(&order);
+            }
+            let first = self.level(&mut order, &mut steps, &mut stopped);
+            for (at, &link) in order.iter().enumerate().skip(first) {
+                self.links[link as usize].step = at as u32;
+            }
+            self.settle_steps(first, &mut steps, &stopped);
+            for step in &steps {
+                if step.due < due {
+                    (due, next) = (step.due, step.next);
+                }
             }
         }
         let row = &mut self.components[component as usize];
@@ -126,7 +128,8 @@ impl Network {
     /// Lets all without a contended slice rise.
     fn raise_best_effort(&mut self, order: &[u32]) {
         for &link in order {
-            for &bundle in &self.links[link as usize].active {
+            let row = &self.links[link as usize];
+            for &bundle in row.active.iter().filter(|_| row.best_effort > 0) {
                 if !self.bundles.metas[bundle as usize].in_slice() {
                     self.bundles.loads[bundle as usize] = -self.bundles.rows[bundle as usize].count;
                 }

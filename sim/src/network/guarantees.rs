@@ -46,7 +46,8 @@ impl Network {
         scratch.binding.resize(self.links.len(), false);
         scratch.bound.resize(self.links.len(), false);
         for &link in links {
-            for &bundle in &self.links[link as usize].active {
+            let row = &self.links[link as usize];
+            for &bundle in row.active.iter().filter(|_| row.best_effort > 0) {
                 self.bundles.loads[bundle as usize] = 0.0;
             }
         }

@@ -65,7 +65,7 @@ fn route(from: usize, to: usize) -> Vec<usize> {
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Slicing {
     None,
-    /// Three slices on every access link, each guaranteed a sixth of it, with weights 1, 2 and 3; the flow between
+    /// Three slices on every access link, each guaranteed a twentieth of it, with weights 1, 2 and 3; the flow between
     /// hosts i and j is of class (i + j) mod 3, and sliced on the lower host's link when i + j is even, on the
     /// higher one's when it is odd.
     Access,
@@ -73,10 +73,10 @@ pub(crate) enum Slicing {
 
 /// The work, done by the network under test.
 pub(crate) struct Flow {
-    pub network: Network,
+    pub(crate) network: Network,
     random: SplitMix,
     groups: Vec<GroupIx>,
-    pub now: Timestamp,
+    pub(crate) now: Timestamp,
 }
 
 impl Flow {
@@ -89,7 +89,7 @@ impl Flow {
                 let capacity = capacity_bytes_per_second(host) * 8.0;
                 for class in 0..CLASSES {
                     let planned = PlannedSlice {
-                        guarantee: BitsPerSecond::from_f64(capacity / 6.0),
+                        guarantee: BitsPerSecond::from_f64(capacity / 20.0),
                         ceiling: BitsPerSecond::from_f64(capacity),
                         weight: 1 + class as u32,
                         priority: 0,
@@ -133,7 +133,7 @@ impl Flow {
 pub(crate) struct Naive {
     random: SplitMix,
     flows: Vec<NaiveFlow>,
-    pub seconds: f64,
+    pub(crate) seconds: f64,
 }
 
 struct NaiveFlow {

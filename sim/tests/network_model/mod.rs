@@ -7,34 +7,34 @@ use microlp::{ComparisonOp, OptimizationDirection, Problem, Variable};
 use proptest::prelude::*;
 
 #[derive(Clone, Debug)]
-pub struct Model {
+pub(crate) struct Model {
     /// Capacities \[bit/s\].
-    pub links: Vec<f64>,
-    pub slices: Vec<ModelSlice>,
-    pub groups: Vec<ModelGroup>,
+    pub(crate) links: Vec<f64>,
+    pub(crate) slices: Vec<ModelSlice>,
+    pub(crate) groups: Vec<ModelGroup>,
 }
 
 #[derive(Clone, Copy, Debug)]
-pub struct ModelSlice {
-    pub link: usize,
-    pub planned: PlannedSlice,
+pub(crate) struct ModelSlice {
+    pub(crate) link: usize,
+    pub(crate) planned: PlannedSlice,
 }
 
 #[derive(Clone, Debug)]
-pub struct ModelGroup {
-    pub path: Vec<usize>,
-    pub slice: Option<usize>,
-    pub cap: f64,
-    pub count: f64,
+pub(crate) struct ModelGroup {
+    pub(crate) path: Vec<usize>,
+    pub(crate) slice: Option<usize>,
+    pub(crate) cap: f64,
+    pub(crate) count: f64,
 }
 
 /// A slice's rates, in whole bit/s.
-pub fn planned(guarantee: u64, ceiling: u64, weight: u32, priority: u8) -> PlannedSlice {
+pub(crate) fn planned(guarantee: u64, ceiling: u64, weight: u32, priority: u8) -> PlannedSlice {
     PlannedSlice { guarantee: BitsPerSecond(guarantee), ceiling: BitsPerSecond(ceiling), weight, priority }
 }
 
 impl Model {
-    pub fn build(&self) -> (Network, Vec<LinkIx>, Vec<GroupIx>) {
+    pub(crate) fn build(&self) -> (Network, Vec<LinkIx>, Vec<GroupIx>) {
         let now = Timestamp::EPOCH;
         let mut network = Network::new();
         let links: Vec<LinkIx> = self.links.iter().map(|&capacity| network.add_link(capacity)).collect();
@@ -54,13 +54,13 @@ impl Model {
     }
 
     /// Rates of the groups in the network under test.
-    pub fn rates(&self) -> Vec<f64> {
+    pub(crate) fn rates(&self) -> Vec<f64> {
         let (mut network, _, groups) = self.build();
         groups.into_iter().map(|group| network.rate(group)).collect()
     }
 
     /// What each link carries.
-    pub fn carried(&self, rates: &[f64]) -> Vec<f64> {
+    pub(crate) fn carried(&self, rates: &[f64]) -> Vec<f64> {
         let on = |link: usize| move |(group, _): &(&ModelGroup, &f64)| group.path.contains(&link);
         (0..self.links.len())
             .map(|link| self.groups.iter().zip(rates).filter(on(link)).map(|(group, rate)| group.count * rate).sum())
@@ -68,7 +68,7 @@ impl Model {
     }
 
     /// What each slice carries.
-    pub fn sliced(&self, rates: &[f64]) -> Vec<f64> {
+    pub(crate) fn sliced(&self, rates: &[f64]) -> Vec<f64> {
         (0..self.slices.len())
             .map(|slice| {
                 let of = self.groups.iter().zip(rates).filter(|(group, _)| group.slice == Some(slice));
@@ -78,7 +78,7 @@ impl Model {
     }
 
     /// Asserts that no limit is exceeded, and that nobody could have more without another having less.
-    pub fn assert_feasible_and_work_conserving(&self, rates: &[f64]) {
+    pub(crate) fn assert_feasible_and_work_conserving(&self, rates: &[f64]) {
         let (carried, sliced) = (self.carried(rates), self.sliced(rates));
         for (link, &capacity) in self.links.iter().enumerate() {
             assert!(carried[link] <= capacity * (1.0 + 1e-9), "link {link}: {} of {capacity}", carried[link]);
@@ -100,7 +100,7 @@ impl Model {
 
     /// Rates by linear programs: the phases of the network's definition, each filled stage by stage to the highest
     /// common level that a program finds.
-    pub fn rates_by_linear_programs(&self) -> Vec<f64> {
+    pub(crate) fn rates_by_linear_programs(&self) -> Vec<f64> {
         let mut rates = vec![0.0; self.groups.len()];
         let guarantees: Vec<f64> = (self.slices.iter())
             .map(|slice| {
@@ -220,7 +220,7 @@ impl Model {
 }
 
 /// Small networks of `links` links, with slices or without.
-pub fn models(links: usize, groups: usize, slices: usize) -> impl Strategy<Value = Model> {
+pub(crate) fn models(links: usize, groups: usize, slices: usize) -> impl Strategy<Value = Model> {
     let slice =
         (0..links, 0u64..40, 10u64..120, 1u32..5, 0u8..3).prop_map(|(link, guarantee, ceiling, weight, prio)| {
             ModelSlice { link, planned: planned(guarantee, ceiling, weight, prio) }
