@@ -9,6 +9,7 @@ mod failure;
 mod interrupt;
 mod replay;
 mod run;
+mod watch;
 
 use std::io::{self, Write};
 use std::process::ExitCode;

@@ -7,6 +7,7 @@ use clap_complete::Shell;
 use forebay_world::Duration;
 
 use crate::policy;
+use crate::tui::Theme;
 
 /// Capacity for content delivery networks, in place before the demand: simulated, compared and watched.
 #[derive(Debug, Parser)]
@@ -61,6 +62,18 @@ pub(super) struct RunOptions {
     /// Write a run directory; it must not exist, or be empty
     #[arg(long, value_name = "DIR")]
     pub(super) out: Option<PathBuf>,
+    /// Terminal UI: simulated seconds a second to begin with [default: 100]
+    #[arg(long, value_name = "TIMES", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(super) speed: Option<u32>,
+    /// Terminal UI: wait for the space bar before anything happens
+    #[arg(long)]
+    pub(super) paused: bool,
+    /// Terminal UI: colours: safe, dark, light or high-contrast; NO_COLOR for none
+    #[arg(long, default_value = "safe", hide_default_value = true)]
+    pub(super) theme: Theme,
+    /// Terminal UI: draw with ASCII only
+    #[arg(long)]
+    pub(super) ascii: bool,
     /// Threads that simulate, for policies that rehearse; results are the same for any number
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(super) threads: Option<u16>,

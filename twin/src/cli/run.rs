@@ -25,7 +25,7 @@ pub(super) fn run(options: RunOptions) -> Result<Answer, Failure> {
         eprintln!("{}: {remark}", scenario.name);
     }
     if !options.headless && !options.json && options.out.is_none() && io::stdout().is_terminal() {
-        return watch(&scenario, &options.policy);
+        return super::watch::run(scenario, &options);
     }
     let interrupted = interrupt::requested();
     let began = Instant::now();
@@ -73,15 +73,6 @@ pub(super) fn run(options: RunOptions) -> Result<Answer, Failure> {
     }
     eprintln!("interrupted at {}: the figures are those up to there", run.now());
     Ok(Answer::Interrupted)
-}
-
-/// Opens the terminal UI.
-fn watch(scenario: &Scenario, policy: &str) -> Result<Answer, Failure> {
-    let _ = (scenario, policy);
-    Err(Failure::Other(
-        anyhow::anyhow!("this build has no terminal UI"),
-        "use --headless, or pipe the output".to_owned(),
-    ))
 }
 
 /// Gives the oracle the settings with which it is cheapest here: it is a bound, and a bound must be tight.

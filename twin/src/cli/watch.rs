@@ -1,0 +1,55 @@
+//! `forebay run` in a terminal: the run is watched.
+
+use std::path::PathBuf;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use super::arguments::RunOptions;
+use super::{Answer, Failure, interrupt};
+use crate::run::Run;
+use crate::scenario::Scenario;
+use crate::tui::{self, Engine, Look, Scene, Speed, TuiOptions};
+
+/// Opens the terminal UI on a run of `scenario`, until its reader leaves.
+pub(super) fn run(scenario: Scenario, options: &RunOptions) -> Result<Answer, Failure> {
+    // Told before the screen is taken over: an unknown policy, or one that lacks what it goes by.
+    Run::new(&scenario, &options.policy)?;
+    let shown = TuiOptions {
+        scene: Scene::of(&scenario),
+        policy: options.policy.clone(),
+        speed: options.speed.map_or(Speed::Times(100), Speed::Times),
+        paused: options.paused,
+        look: Look {
+            theme: options.theme,
+            ascii: options.ascii || !speaks_utf8(),
+            color: std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty()),
+        },
+        out: PathBuf::from("."),
+        wall: since_first_asked,
+        stop: interrupt::requested(),
+    };
+    let make = move |policy: &str| match Run::new(&scenario, policy) {
+        Ok(run) => Ok(Box::new(run) as Box<dyn Engine>),
+        Err(error) => Err(error.to_string()),
+    };
+    tui::run(shown, make)
+        .map_err(|error| Failure::Other(error.into(), "use --headless for the figures alone".to_owned()))?;
+    Ok(Answer::Yes)
+}
+
+/// Whether the terminal is set to show more than ASCII, by the environment that POSIX names for it.
+fn speaks_utf8() -> bool {
+    let set = ["LC_ALL", "LC_CTYPE", "LANG"]
+        .iter()
+        .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
+    set.is_none_or(|locale| {
+        let locale = locale.to_ascii_lowercase();
+        locale.contains("utf-8") || locale.contains("utf8")
+    })
+}
+
+/// A clock for the pace of what is shown; nothing simulated knows it.
+fn since_first_asked() -> Duration {
+    static FIRST: OnceLock<Instant> = OnceLock::new();
+    FIRST.get_or_init(Instant::now).elapsed()
+}
