@@ -112,7 +112,7 @@ enum Event {
     Departure,
 }
 
-/// Mean wait [s] of the first customers of an M/M/1 queue with λ = 0.8 and μ = 1.
+/// Mean wait \[s\] of the first customers of an M/M/1 queue with λ = 0.8 and μ = 1.
 fn mean_wait(customers: u64) -> f64 {
     let mut stream = Stream::new(7, "m/m/1", 0);
     let mut agenda = Agenda::new();

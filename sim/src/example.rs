@@ -104,7 +104,7 @@ pub(crate) fn setup(regions: usize) -> Setup {
 /// The only class.
 pub(crate) const CLASS: ClassId = ClassId(0);
 
-/// An even load [1/s].
+/// An even load \[1/s\].
 pub(crate) fn steady(sessions_per_second: f64) -> Synthetic {
     Synthetic {
         sessions_per_second,
@@ -115,7 +115,7 @@ pub(crate) fn steady(sessions_per_second: f64) -> Synthetic {
     }
 }
 
-/// A load with a daily and weekly shape and noise [1/s].
+/// A load with a daily and weekly shape and noise \[1/s\].
 pub(crate) fn lively(sessions_per_second: f64) -> Synthetic {
     let daily = std::array::from_fn(|hour| 1.0 + 0.6 * (hour as f64 / 24.0 * std::f64::consts::TAU).sin());
     Synthetic { daily, weekly: [0.9, 0.95, 1.0, 1.0, 1.05, 1.1, 1.0], noise_sigma: 0.2, ..steady(sessions_per_second) }

@@ -51,7 +51,7 @@ pub(crate) struct Vm {
     pub(crate) interactive: Option<Box<Interactive>>,
     /// Session time since the window began \[s\] …
     pub(crate) session_seconds: f64,
-    /// … and processor time of its requests [core s], for its utilization.
+    /// … and processor time of its requests \[core s\], for its utilization.
     pub(crate) busy_core_seconds: f64,
 }
 

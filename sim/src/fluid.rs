@@ -54,7 +54,7 @@ struct ClassFlow {
     places: f64,
     /// Mean length of an undisturbed session \[s\].
     length: f64,
-    /// Rate that a session wants [bit/s].
+    /// Rate that a session wants \[bit/s\].
     cap: f64,
     /// Mean response time of a machine's processors by their use, for interactive work.
     response: Option<Response>,

@@ -67,9 +67,9 @@ pub(crate) struct Done {
     pub(crate) requests: f64,
     /// Of those, the ones answered later than the objective allows, or over a link that was short.
     pub(crate) late_requests: f64,
-    /// Delivered [bit].
+    /// Delivered \[bit\].
     pub(crate) bits: f64,
-    /// Processor time used [core s].
+    /// Processor time used \[core s\].
     pub(crate) cpu_seconds: f64,
 }
 

@@ -55,7 +55,7 @@ pub(crate) struct Interactive {
     until_request: f64,
     /// Since when it has run down at the present rate.
     since: Timestamp,
-    /// Processor time already taken into account [core s].
+    /// Processor time already taken into account \[core s\].
     busy_taken: f64,
 }
 
@@ -331,7 +331,7 @@ pub(crate) fn caches(setup: &Setup) -> Arc<[CacheCurve]> {
 }
 
 impl Interactive {
-    /// Processor time used since this was last called [core s].
+    /// Processor time used since this was last called \[core s\].
     pub(crate) fn take_busy(&mut self, now: Timestamp) -> f64 {
         let busy = self.processor.busy_core_seconds(now);
         busy - std::mem::replace(&mut self.busy_taken, busy)

@@ -109,7 +109,7 @@ pub struct SimWorld {
     events: u64,
 }
 
-/// Use of a slice in the running window [bit].
+/// Use of a slice in the running window \[bit\].
 #[derive(Clone, Copy, Debug, Default)]
 struct SliceWindow {
     bits: f64,

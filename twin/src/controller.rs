@@ -212,7 +212,7 @@ impl Controller {
         }
     }
 
-    /// Price of the machines that drain [currency unit / h].
+    /// Price of the machines that drain \[currency unit / h\].
     fn spent(&self, current: &Plan) -> f64 {
         if self.config.guard.budget_per_hour.is_none() {
             return 0.0;

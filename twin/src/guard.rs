@@ -19,7 +19,7 @@ pub struct Guard {
     pub floors: Vec<u32>,
     /// Ceiling of each cell, dense.
     pub ceilings: Vec<u32>,
-    /// Price of one machine of each cell [currency unit / h].
+    /// Price of one machine of each cell \[currency unit / h\].
     prices: Vec<f64>,
     /// Cells in the order in which the budget serves them: by priority of their class, then as they stand.
     by_priority: Vec<usize>,
@@ -97,7 +97,7 @@ impl Guard {
     }
 
     /// Bounds what was asked for. `spent` is the price of machines that are neither running nor asked for: those that
-    /// drain [currency unit / h].
+    /// drain \[currency unit / h\].
     pub fn bound(&mut self, seen: &Observation, spent: f64, passages: &mut [Passage]) {
         let at = seen.at;
         let fresh = at > self.memory.seen_at || self.memory.seen_at == Timestamp::EPOCH;

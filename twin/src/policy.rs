@@ -57,7 +57,7 @@ pub struct Ask {
     pub reason: String,
     /// What it expects, if it forecasts.
     pub fan: Option<Fan>,
-    /// Bandwidth that its slice should guarantee, if it forecasts [bit/s].
+    /// Bandwidth that its slice should guarantee, if it forecasts \[bit/s\].
     pub bandwidth: Option<BitsPerSecond>,
 }
 

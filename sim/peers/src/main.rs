@@ -73,7 +73,7 @@ fn usage() -> ! {
     std::process::exit(2);
 }
 
-/// Time this process has spent on a processor [s].
+/// Time this process has spent on a processor \[s\].
 pub fn cpu_seconds() -> f64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the call writes one timespec, to a valid one.

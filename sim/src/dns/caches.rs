@@ -195,19 +195,19 @@ impl Resolvers {
         self.fixed.ttl[class.index()]
     }
 
-    /// Queries that the authoritative servers see when sessions begin at rate `lambda` [1/s]; see
+    /// Queries that the authoritative servers see when sessions begin at rate `lambda` \[1/s\]; see
     /// [`Resolvers::expected`].
     pub fn miss_rate(&self, region: RegionId, class: ClassId, lambda: f64) -> f64 {
         self.expected(region, class, lambda).queries
     }
 
     /// What the authoritative servers and their meter see in the mean, in the long run, when sessions of one cell begin
-    /// at rate `lambda` [1/s] as a Poisson process.
+    /// at rate `lambda` \[1/s\] as a Poisson process.
     pub fn expected(&self, region: RegionId, class: ClassId, lambda: f64) -> Expected {
         self.expectation(region, class).expected(lambda)
     }
 
-    /// By how old answers clients go when sessions begin at rate `lambda` [1/s].
+    /// By how old answers clients go when sessions begin at rate `lambda` \[1/s\].
     pub fn follow(&self, region: RegionId, class: ClassId, lambda: f64) -> Follow {
         self.expectation(region, class).follow(lambda)
     }

@@ -16,9 +16,9 @@ use crate::setup::{Dns, Load, QueryLogTaken};
 /// What authoritative servers and their meter see per second, in the mean.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Expected {
-    /// Queries [1/s].
+    /// Queries \[1/s\].
     pub queries: f64,
-    /// Gaps after expiry that end [1/s]; fewer than queries, for a meter forgets after some hours.
+    /// Gaps after expiry that end \[1/s\]; fewer than queries, for a meter forgets after some hours.
     pub gaps: f64,
     /// Sum of those gaps [s/s].
     pub gap_seconds: f64,
@@ -52,7 +52,7 @@ impl Follow {
 const METER_MEMORY_SECONDS: f64 = 9.0 * 3600.0;
 /// Caches whose use differs by less than this factor count as equal.
 const ALIKE: f64 = 1.03;
-/// Octaves of λ [1/s] that are tabulated; outside, sums are worked out each time.
+/// Octaves of λ \[1/s\] that are tabulated; outside, sums are worked out each time.
 const TABLE: (i32, i32) = (-10, 20);
 
 /// The tabulated sums of one region × class.

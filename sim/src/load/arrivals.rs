@@ -151,7 +151,7 @@ struct Walk {
     sweep: Sweep,
     /// Begin of the piece, or of the walk.
     since: Timestamp,
-    /// Rate at `since` [1/s] and its slope [1/s²].
+    /// Rate at `since` \[1/s\] and its slope [1/s²].
     from: f64,
     slope: f64,
     /// Position, from `since` \[s\].

@@ -37,7 +37,7 @@ pub fn demand_path(setup: &Setup, step: Duration) -> DemandPath {
     DemandPath { start: setup.start, step, peak, mean }
 }
 
-/// What becomes of `sessions` in `seconds` when they begin at `rate` [1/s] and last `mean_seconds` in the mean:
+/// What becomes of `sessions` in `seconds` when they begin at `rate` \[1/s\] and last `mean_seconds` in the mean:
 /// sessions at the end, and their integral over the time [session · s]. Solves dN/dt = λ − N/D.
 #[inline]
 pub fn fill(sessions: f64, rate: f64, mean_seconds: f64, seconds: f64) -> (f64, f64) {
@@ -60,7 +60,7 @@ impl Filling {
     }
 
     /// Sessions at the end, and their integral over the time [session · s], from `sessions` at the begin and `rate`
-    /// beginning [1/s].
+    /// beginning \[1/s\].
     #[inline]
     pub fn of(&self, sessions: f64, rate: f64) -> (f64, f64) {
         let settled = rate * self.mean_seconds;

@@ -11,7 +11,7 @@ use super::shape::Shape;
 use crate::Stream;
 use crate::setup::{Load, Setup};
 
-/// The rate at which sessions begin in one client region × class: usual shape × slow noise × crowds [1/s].
+/// The rate at which sessions begin in one client region × class: usual shape × slow noise × crowds \[1/s\].
 ///
 /// It is piecewise linear by definition: straight between the middles of the local hours, the borders of recorded
 /// steps and of noise intervals, changes of the local clock, and 32 points along each ramp and time constant of a
@@ -44,17 +44,17 @@ impl RateCurve {
         RateCurve(Arc::new(Factors { shape, noise, crowds: Crowd::of_cell(setup, cell) }))
     }
 
-    /// Sessions that begin at `t` [1/s].
+    /// Sessions that begin at `t` \[1/s\].
     pub fn rate(&self, t: Timestamp) -> f64 {
         self.piece(t, &mut Known::nothing()).at(t)
     }
 
-    /// Mean rate from `from` to `to` [1/s]; the rate at `from` when there is no time between.
+    /// Mean rate from `from` to `to` \[1/s\]; the rate at `from` when there is no time between.
     pub fn mean_rate(&self, from: Timestamp, to: Timestamp) -> f64 {
         self.sweep(from).mean_to(to)
     }
 
-    /// The highest rate from `from` to `to` [1/s].
+    /// The highest rate from `from` to `to` \[1/s\].
     pub fn max_rate(&self, from: Timestamp, to: Timestamp) -> f64 {
         let mut sweep = self.sweep(from);
         let mut highest = sweep.piece.at(from);
@@ -137,7 +137,7 @@ impl Sweep {
         area
     }
 
-    /// Walks on to `to` and returns the mean rate on the way [1/s]; the rate here when there is no way.
+    /// Walks on to `to` and returns the mean rate on the way \[1/s\]; the rate here when there is no way.
     pub fn mean_to(&mut self, to: Timestamp) -> f64 {
         let span = to.since(self.at);
         if span == Duration::ZERO { self.piece.at(self.at) } else { self.expected_to(to) / span.as_secs_f64() }

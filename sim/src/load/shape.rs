@@ -12,7 +12,7 @@ const HOURS_A_WEEK: usize = 168;
 /// A recorded log seen as rates: sessions per step of this length.
 const LOG_STEP: Duration = Duration::from_mins(1);
 
-/// The usual rate of one cell [1/s].
+/// The usual rate of one cell \[1/s\].
 #[derive(Clone, Debug)]
 pub(super) enum Shape {
     /// Nobody comes.

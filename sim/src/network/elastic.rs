@@ -39,8 +39,8 @@ pub(super) struct Due {
     source: u32,
 }
 
-/// Bytes that a live elastic flow takes.
-pub const FLOW_BYTES: usize = size_of::<Finish>() + size_of::<FlowSlot>();
+// A live elastic flow takes 48 bytes at most.
+const _: () = assert!(size_of::<Finish>() + size_of::<FlowSlot>() <= 48);
 
 /// Instant that never comes [ns].
 pub(super) const NEVER: u64 = u64::MAX;

@@ -9,15 +9,15 @@ use forebay_world::{BitsPerSecond, PlannedSlice, SliceId, Timestamp};
 const HOSTS: usize = 90;
 const REGIONS: usize = 5;
 const CLASSES: usize = 3;
-/// More than any link carries [bit/s].
+/// More than any link carries \[bit/s\].
 const CAP: f64 = 1e15;
 
 /// SplitMix64, one state word.
 #[derive(Clone)]
-pub struct SplitMix(pub u64);
+pub(crate) struct SplitMix(pub(crate) u64);
 
 impl SplitMix {
-    pub fn draw(&mut self) -> u64 {
+    pub(crate) fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -25,11 +25,11 @@ impl SplitMix {
         z ^ (z >> 31)
     }
 
-    pub fn exponential(&mut self) -> f64 {
+    pub(crate) fn exponential(&mut self) -> f64 {
         -(((self.draw() >> 11) + 1) as f64 / (1u64 << 53) as f64).ln()
     }
 
-    /// Source, destination and size [byte] of the next flow.
+    /// Source, destination and size \[byte\] of the next flow.
     fn flow(&mut self) -> (usize, usize, f64) {
         let from = (self.draw() % HOSTS as u64) as usize;
         let to = (self.draw() % (HOSTS as u64 - 1)) as usize;
@@ -63,7 +63,7 @@ fn route(from: usize, to: usize) -> Vec<usize> {
 }
 
 #[derive(Clone, Copy, PartialEq)]
-pub enum Slicing {
+pub(crate) enum Slicing {
     None,
     /// Three slices on every access link, each guaranteed a sixth of it, with weights 1, 2 and 3; the flow between
     /// hosts i and j is of class (i + j) mod 3, and sliced on the lower host's link when i + j is even, on the
@@ -72,7 +72,7 @@ pub enum Slicing {
 }
 
 /// The work, done by the network under test.
-pub struct Flow {
+pub(crate) struct Flow {
     pub network: Network,
     random: SplitMix,
     groups: Vec<GroupIx>,
@@ -80,7 +80,7 @@ pub struct Flow {
 }
 
 impl Flow {
-    pub fn new(flows: usize, slicing: Slicing) -> Self {
+    pub(crate) fn new(flows: usize, slicing: Slicing) -> Self {
         let mut network = Network::new();
         let now = Timestamp::EPOCH;
         let links: Vec<LinkIx> = (0..LINKS).map(|l| network.add_link(capacity_bytes_per_second(l) * 8.0)).collect();
@@ -120,7 +120,7 @@ impl Flow {
     }
 
     /// Lets so many flows end, each of which starts another.
-    pub fn complete(&mut self, flows: usize) {
+    pub(crate) fn complete(&mut self, flows: usize) {
         for _ in 0..flows {
             self.now = self.network.next_completion().expect("flows are under way");
             self.network.complete(self.now).expect("one ends now");
@@ -130,7 +130,7 @@ impl Flow {
 }
 
 /// The work, solved for every flow from scratch at every completion.
-pub struct Naive {
+pub(crate) struct Naive {
     random: SplitMix,
     flows: Vec<NaiveFlow>,
     pub seconds: f64,
@@ -143,7 +143,7 @@ struct NaiveFlow {
 }
 
 impl Naive {
-    pub fn new(flows: usize) -> Self {
+    pub(crate) fn new(flows: usize) -> Self {
         let mut naive = Naive { random: SplitMix(42), flows: Vec::new(), seconds: 0.0 };
         for _ in 0..flows {
             let flow = naive.draw();
@@ -157,7 +157,7 @@ impl Naive {
         NaiveFlow { path: route(from, to), bytes_left: bytes, rate: -1.0 }
     }
 
-    pub fn complete(&mut self, flows: usize) {
+    pub(crate) fn complete(&mut self, flows: usize) {
         for _ in 0..flows {
             self.solve();
             let (first, seconds) = (self.flows.iter().enumerate())

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 #[derive(Clone, Debug)]
 pub struct Model {
-    /// Capacities [bit/s].
+    /// Capacities \[bit/s\].
     pub links: Vec<f64>,
     pub slices: Vec<ModelSlice>,
     pub groups: Vec<ModelGroup>,

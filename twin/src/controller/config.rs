@@ -68,7 +68,7 @@ pub struct GuardConfig {
     pub step_down_share: f64,
     /// Time after a change of a cell in which it does not shrink.
     pub shrink_cooldown: Duration,
-    /// Price of all planned virtual machines that growth never exceeds [currency unit / h]; none for no limit.
+    /// Price of all planned virtual machines that growth never exceeds \[currency unit / h\]; none for no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub budget_per_hour: Option<f64>,
 }

@@ -5,14 +5,14 @@ use forebay_world::Timestamp;
 
 use super::Forecaster;
 
-/// Time constants [s]: of the level, of the trend, and of the trend's decay ahead.
+/// Time constants \[s\]: of the level, of the trend, and of the trend's decay ahead.
 const LEVEL_SECONDS: f64 = 60.0;
 const TREND_SECONDS: f64 = 300.0;
 const DAMPING_SECONDS: f64 = 1800.0;
 
 #[derive(Clone, Default)]
 pub(super) struct Holt {
-    /// Time of the last value, level, and trend [1/s].
+    /// Time of the last value, level, and trend \[1/s\].
     state: Option<(Timestamp, f64, f64)>,
 }
 

@@ -27,9 +27,9 @@ const MATURE: u64 = 250;
 const SOLVE_EVERY: u64 = 12;
 /// A value is believed to be at most this far from the profile [ln]: a crowd must not bend it.
 const SURPRISE: f64 = 1.0;
-/// Time constant of the drift's memory [s].
+/// Time constant of the drift's memory \[s\].
 const DRIFT_SECONDS: f64 = 300.0;
-/// A drift is not carried further than this [s], nor beyond this factor [ln].
+/// A drift is not carried further than this \[s\], nor beyond this factor [ln].
 const DRIFT_REACH: f64 = 1200.0;
 const DRIFT_MOST: f64 = 1.1;
 
@@ -205,7 +205,7 @@ impl Drift {
         self.value_value = keep * self.value_value + value * value;
     }
 
-    /// The slope [1/s] less its standard error, towards zero.
+    /// The slope \[1/s\] less its standard error, towards zero.
     fn slope(&self) -> f64 {
         let spread = self.weight * self.time_time - self.time * self.time;
         if self.weight < 3.0 || spread <= 1e-9 {

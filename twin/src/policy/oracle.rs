@@ -37,7 +37,7 @@ struct ClassTerms {
     change: f64,
     /// Price of a step short of machines.
     short_step: f64,
-    /// Mean rate of a session [bit/s].
+    /// Mean rate of a session \[bit/s\].
     bandwidth: BitsPerSecond,
 }
 

@@ -43,11 +43,11 @@ struct ClassTerms {
     to_ready: Duration,
     /// Time for which what was lately needed is kept.
     hold: Duration,
-    /// Price of a machine [currency unit / min].
+    /// Price of a machine \[currency unit / min\].
     vm_price: f64,
     /// Price of a violated minute.
     violation_price: f64,
-    /// Mean length of a session [s].
+    /// Mean length of a session \[s\].
     mean_seconds: f64,
     bandwidth: BitsPerSecond,
     /// Share of bad that is tolerated.

@@ -59,9 +59,9 @@ pub(super) struct Stake<'a> {
     pub residuals: &'a Residuals,
     /// Sessions that one machine serves.
     pub sessions_per_vm: f64,
-    /// Price of a machine [currency unit / min].
+    /// Price of a machine \[currency unit / min\].
     pub vm_price: f64,
-    /// Price of a minute short of machines [currency unit / min].
+    /// Price of a minute short of machines \[currency unit / min\].
     pub violation_price: f64,
 }
 

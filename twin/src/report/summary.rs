@@ -14,9 +14,9 @@ pub struct Summary {
     pub policy: String,
     /// Seed of the world.
     pub seed: u64,
-    /// Simulated time [s].
+    /// Simulated time \[s\].
     pub simulated_seconds: f64,
-    /// Time it took [s]; absent where the same run must leave the same bytes.
+    /// Time it took \[s\]; absent where the same run must leave the same bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wall_seconds: Option<f64>,
     /// Events that the world processed.
@@ -41,7 +41,7 @@ pub struct Summary {
     pub cost: f64,
     /// Launches and destructions.
     pub churn: u64,
-    /// Latency of requests and starts [ms].
+    /// Latency of requests and starts \[ms\].
     pub latency_ms: LatencyMs,
     /// Whether the run came to its end.
     pub complete: bool,

@@ -8,7 +8,7 @@ use ariadne::{CharSet, Config, IndexType, Label, Report, ReportKind, Source};
 /// One thing that is wrong, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// Where in the file [byte]; empty when nowhere in particular.
+    /// Where in the file \[byte\]; empty when nowhere in particular.
     pub span: Range<usize>,
     /// What is wrong.
     pub message: String,

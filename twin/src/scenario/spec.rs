@@ -261,7 +261,7 @@ pub struct ClassSpec {
     /// Download: the most one client can take.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate: Option<Spanned<BitsPerSecond>>,
-    /// Interactive: requests that a session sends [1/s].
+    /// Interactive: requests that a session sends \[1/s\].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requests_per_second: Option<Spanned<f64>>,
     /// Interactive: mean processor time of a request.

@@ -40,7 +40,7 @@ pub(super) fn local_time(zone: &TimeZone, start: Timestamp, end: Timestamp) -> L
     LocalTime(offsets)
 }
 
-/// The zone's offset from UTC at `at` [s].
+/// The zone's offset from UTC at `at` \[s\].
 pub(super) fn offset_seconds(zone: &TimeZone, at: Timestamp) -> i32 {
     instant(at).map_or(0, |at| zone.to_offset(at).seconds())
 }

@@ -32,7 +32,7 @@ pub struct Point {
     pub p50: f32,
     /// Its 90 % quantile.
     pub p90: f32,
-    /// How far ahead of the tick that forecast's window ends [s].
+    /// How far ahead of the tick that forecast's window ends \[s\].
     pub lead_s: f32,
 }
 
@@ -171,7 +171,7 @@ impl History {
         points
     }
 
-    /// Memory that the rows take [byte]; chunks shared with other histories are counted here too.
+    /// Memory that the rows take \[byte\]; chunks shared with other histories are counted here too.
     pub fn bytes(&self) -> usize {
         let rows: usize = self.levels.iter().flat_map(|level| &level.chunks).map(|chunk| chunk.at.len()).sum();
         rows * (self.cells * size_of::<Point>() + size_of::<Timestamp>())

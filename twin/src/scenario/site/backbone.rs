@@ -111,7 +111,7 @@ fn mesh_pairs(regions: &[Region], neighbours: Option<usize>) -> Vec<(usize, usiz
     pairs.into_iter().collect()
 }
 
-/// Great-circle distance [km] by the haversine formula on a sphere of 6,371 km.
+/// Great-circle distance \[km\] by the haversine formula on a sphere of 6,371 km.
 fn distance_km(a: &Region, b: &Region) -> f64 {
     let (lat_a, lat_b) = (a.lat.to_radians(), b.lat.to_radians());
     let half_lat = ((lat_b - lat_a) / 2.0).sin();

@@ -12,7 +12,7 @@ use super::{Shape, When, unplaced, zero};
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LoadSpec {
-    /// Sessions that begin in the whole network, mean over a week; divided by the regions' populations [1/s].
+    /// Sessions that begin in the whole network, mean over a week; divided by the regions' populations \[1/s\].
     pub sessions_per_second: Spanned<f64>,
     /// Shape of the day.
     #[serde(default)]

@@ -20,7 +20,7 @@ pub struct ReplaySpec {
     /// Counts: sessions that each counted request stands for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scale: Option<Spanned<f64>>,
-    /// Counts: instead of `scale`, what the recording's highest rate shall become [1/s].
+    /// Counts: instead of `scale`, what the recording's highest rate shall become \[1/s\].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peak_sessions_per_second: Option<Spanned<f64>>,
     /// Time that the run begins before the recording, so that capacity stands when it begins.

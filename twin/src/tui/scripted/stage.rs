@@ -148,7 +148,7 @@ pub(super) fn expected_sessions(region: usize, class: usize, at: Timestamp) -> f
     size * SESSIONS[class] * daily * (1.0 + 1.4 * crowd)
 }
 
-/// What each link carries, given what is offered by each cell [bit/s].
+/// What each link carries, given what is offered by each cell \[bit/s\].
 pub(super) fn link_loads(topology: &Topology, offered: impl Fn(usize) -> f64) -> Vec<f64> {
     let of_region = |region: RegionId| -> f64 {
         (0..topology.classes.len()).map(|class| offered(topology.cell(region, ClassId::at(class)))).sum()
