@@ -13,6 +13,8 @@ fn forebay(arguments: &[&str]) -> Output {
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .env_remove("NO_COLOR")
         .args(arguments)
+        // Not a terminal, whose width would show in the help.
+        .write_stdin("")
         .output()
         .expect("it runs")
 }
@@ -212,7 +214,6 @@ fn a_full_disk_is_an_error() {
     if !Path::new("/dev/full").exists() {
         return;
     }
-    let folder = tempfile::tempdir().expect("a temporary folder");
     let full = fs::OpenOptions::new().write(true).open("/dev/full").expect("it opens");
     let status = std::process::Command::new(assert_cmd::cargo::cargo_bin("forebay"))
         .current_dir(env!("CARGO_MANIFEST_DIR"))
@@ -222,7 +223,6 @@ fn a_full_disk_is_an_error() {
         .status()
         .expect("it runs");
     assert_eq!(status.code(), Some(2));
-    drop(folder);
 }
 
 #[test]
@@ -269,6 +269,28 @@ fn recordings_of_any_start_step_and_names_replay() {
     assert_eq!(figures["simulated_seconds"], 600.0 + 2.0 * 300.0);
 }
 
+/// Recordings of real services, where they are: `FOREBAY_DATA` names the folder.
+#[test]
+fn real_recordings_replay() {
+    let folder = std::env::var_os("FOREBAY_DATA").map_or_else(|| PathBuf::from("../shared/data"), PathBuf::from);
+    for (scenario, recording, sessions) in [
+        ("scenarios/replay-counts.toml", "worldcup98_1min.csv", 10_000_000..14_000_000),
+        ("scenarios/replay-counts.toml", "nab_twitter_volume_5min.csv", 1..u64::MAX),
+        ("scenarios/replay-dns.toml", "wrccdc2018_zeek_dns.log.gz", 24_000..27_000),
+        ("scenarios/replay-dns.toml", "sample_knot.dnstap", 162..163),
+    ] {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(&folder).join(recording);
+        if !file.exists() {
+            eprintln!("{} is not there: not replayed", file.display());
+            continue;
+        }
+        let figures = data(&["run", scenario, "--replay", text(&file), "--headless", "--json"]);
+        let figures: Value = serde_json::from_str(&figures).expect("one JSON object");
+        let seen = figures["sessions"].as_u64().expect("a count");
+        assert!(sessions.contains(&seen), "{recording}: {figures}");
+    }
+}
+
 #[test]
 fn help_is_as_it_was() {
     for (name, arguments) in
@@ -282,4 +304,36 @@ fn help_is_as_it_was() {
     for shell in ["bash", "zsh", "fish"] {
         assert!(data(&["completions", shell]).contains("forebay"));
     }
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_run_leaves_a_readable_directory() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let out = folder.path().join("run");
+    let child = std::process::Command::new(assert_cmd::cargo::cargo_bin("forebay"))
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .args(["run", "scenarios/diurnal.toml", "--json", "--out", text(&out)])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    // Two simulated days take seconds; what is written first is flushed within their first hours.
+    while fs::metadata(out.join("journal.jsonl")).map_or(0, |file| file.len()) == 0 {
+        std::thread::yield_now();
+    }
+    let told = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill runs");
+    assert!(told.success());
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
+    let figures: Value = serde_json::from_slice(&output.stdout).expect("figures up to there");
+    assert_eq!(figures["complete"], false);
+    let manifest: Value = serde_json::from_slice(&fs::read(out.join("manifest.json")).unwrap()).unwrap();
+    assert_eq!(manifest["complete"], false);
+    for name in ["decisions.jsonl", "events.jsonl", "journal.jsonl"] {
+        let lines = fs::read_to_string(out.join(name)).unwrap();
+        assert!(lines.ends_with('\n'), "{name} ends within a line");
+        assert!(lines.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()), "{name}");
+    }
+    data(&["replay", text(&out)]);
 }

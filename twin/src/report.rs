@@ -6,5 +6,5 @@ mod summary;
 mod table;
 
 pub use directory::{DirectoryError, RunDirectory};
-pub use summary::{METRICS, Summary};
+pub use summary::{METRICS, Metric, Summary};
 pub use table::{Align, Table};

@@ -47,8 +47,11 @@ pub struct Summary {
     pub complete: bool,
 }
 
+/// The name of a figure, and where it is found.
+pub type Metric = (&'static str, fn(&Summary) -> f64);
+
 /// Figures that a comparison takes means of.
-pub const METRICS: &[(&str, fn(&Summary) -> f64)] = &[
+pub const METRICS: &[Metric] = &[
     ("sessions", |run| run.sessions as f64),
     ("sessions_rejected", |run| run.sessions_rejected as f64),
     ("dns_queries", |run| run.dns_queries as f64),

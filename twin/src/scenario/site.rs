@@ -1,14 +1,21 @@
 //! Regions, hosts, links, flavours and classes of a scenario, checked into a [`Topology`].
 
 use forebay_world::{
-    BitsPerSecond, Bytes, ClassId, Cpu, Duration, Flavour, FlavourId, Host, Link, LinkEnds, LinkId, Region, RegionId,
-    ResourceClass, Room, Slo, Topology, Work,
+    BitsPerSecond, Bytes, ClassId, Cpu, Duration, Flavour, Host, Link, LinkEnds, LinkId, Region, RegionId, Room,
+    Topology,
 };
 use toml::Spanned;
 
 use super::finding::Findings;
 use super::names::Names;
-use super::spec::{AccessSpec, ClassSpec, FlavourSpec, HostsSpec, RegionSpec, ScenarioSpec, WorkKind};
+use super::spec::{AccessSpec, FlavourSpec, HostsSpec, RegionSpec, ScenarioSpec};
+
+mod backbone;
+mod class;
+
+use backbone::check_between;
+pub(super) use class::Given;
+use class::check_class;
 
 /// A topology and the names in it.
 #[derive(Debug)]
@@ -262,250 +269,6 @@ pub(super) fn require_some_time(value: &Spanned<Duration>, key: &str, findings: 
         "more than 0 is needed",
         "give a span such as \"1 min\"",
     );
-}
-
-fn check_class(class: &Spanned<ClassSpec>, index: usize, flavours: &Names, findings: &mut Findings) -> ResourceClass {
-    let place = class.span();
-    let spec = class.get_ref();
-    let name = spec.name.get_ref();
-    let flavour = flavours.find(&spec.flavour, findings).unwrap_or(0);
-    require_range(&spec.violation_price_per_minute, "violation_price_per_minute", 0.0, f64::MAX, findings);
-    require_range(&spec.slo.rate_floor, "rate_floor", 0.0, 1.0, findings);
-    require_range(&spec.slo.tolerance, "tolerance", 0.0, 1.0, findings);
-    check_keys_of_kind(spec, findings);
-    let mut needed = Needed { class: name, kind: *spec.kind.get_ref(), place, findings };
-    let work = match *spec.kind.get_ref() {
-        WorkKind::Streaming => Work::Streaming {
-            bit_rate: needed.positive(&spec.bit_rate, "bit_rate", "\"5 Mbit/s\"", |rate| *rate > BitsPerSecond::ZERO),
-            duration: needed.positive(&spec.duration, "duration", "\"20 min\"", |span| !span.is_zero()),
-        },
-        WorkKind::Download => Work::Download {
-            size: needed.positive(&spec.size, "size", "\"200 MB\"", |size| *size > Bytes::ZERO),
-            rate: needed.positive(&spec.rate, "rate", "\"40 Mbit/s\"", |rate| *rate > BitsPerSecond::ZERO),
-        },
-        WorkKind::Interactive => Work::Interactive {
-            requests_per_second: needed.positive(&spec.requests_per_second, "requests_per_second", "0.5", |rate| {
-                *rate > 0.0 && rate.is_finite()
-            }),
-            service: needed.positive(&spec.service, "service", "\"10 ms\"", |span| !span.is_zero()),
-            response: needed.positive(&spec.response, "response", "\"60 kB\"", |_| true),
-            duration: needed.positive(&spec.duration, "duration", "\"3 min\"", |span| !span.is_zero()),
-        },
-    };
-    let cpu = match *spec.kind.get_ref() {
-        WorkKind::Interactive => Cpu::ZERO,
-        _ => needed.positive(&spec.cpu, "cpu", "\"20 mCPU\"", |_| true),
-    };
-    ResourceClass {
-        name: name.clone(),
-        work,
-        cpu,
-        memory: *spec.memory.get_ref(),
-        flavour: FlavourId::at(flavour.min(255)),
-        priority: spec.priority.unwrap_or(index.min(255) as u8),
-        slo: Slo {
-            latency: *spec.slo.latency.get_ref(),
-            rate_floor: *spec.slo.rate_floor.get_ref(),
-            tolerance: *spec.slo.tolerance.get_ref(),
-        },
-        violation_price_per_minute: *spec.violation_price_per_minute.get_ref(),
-    }
-}
-
-/// The keys that a class of its kind must have.
-struct Needed<'a> {
-    class: &'a str,
-    kind: WorkKind,
-    place: std::ops::Range<usize>,
-    findings: &'a mut Findings,
-}
-
-impl Needed<'_> {
-    fn positive<T: Clone + Default + std::fmt::Debug>(
-        &mut self,
-        value: &Option<Spanned<T>>,
-        key: &str,
-        example: &str,
-        sound: impl Fn(&T) -> bool,
-    ) -> T {
-        match value {
-            Some(value) => {
-                self.findings.require(
-                    sound(value.get_ref()),
-                    value.span(),
-                    || format!("class \"{}\": `{key}` is {:?}", self.class, value.get_ref()),
-                    "more than 0 is needed",
-                    &format!("such as {example}"),
-                );
-                value.get_ref().clone()
-            }
-            None => {
-                self.findings.add(
-                    self.place.clone(),
-                    format!("class \"{}\" is {} and has no `{key}`", self.class, word(self.kind)),
-                    format!("`{key}` is needed here"),
-                    format!("add `{key} = {example}`"),
-                );
-                T::default()
-            }
-        }
-    }
-}
-
-fn word(kind: WorkKind) -> &'static str {
-    match kind {
-        WorkKind::Streaming => "streaming",
-        WorkKind::Download => "download",
-        WorkKind::Interactive => "interactive",
-    }
-}
-
-/// Keys that mean nothing for a class of this kind are a mistake.
-fn check_keys_of_kind(spec: &ClassSpec, findings: &mut Findings) {
-    use WorkKind::{Download, Interactive, Streaming};
-    let given: [(&str, Option<std::ops::Range<usize>>, &[WorkKind]); 8] = [
-        ("bit_rate", spec.bit_rate.as_ref().map(Spanned::span), &[Streaming]),
-        ("duration", spec.duration.as_ref().map(Spanned::span), &[Streaming, Interactive]),
-        ("size", spec.size.as_ref().map(Spanned::span), &[Download]),
-        ("rate", spec.rate.as_ref().map(Spanned::span), &[Download]),
-        ("requests_per_second", spec.requests_per_second.as_ref().map(Spanned::span), &[Interactive]),
-        ("service", spec.service.as_ref().map(Spanned::span), &[Interactive]),
-        ("response", spec.response.as_ref().map(Spanned::span), &[Interactive]),
-        ("cpu", spec.cpu.as_ref().map(Spanned::span), &[Streaming, Download]),
-    ];
-    for (key, span, kinds) in given {
-        let kind = *spec.kind.get_ref();
-        if let Some(span) = span
-            && !kinds.contains(&kind)
-        {
-            let kinds: Vec<&str> = kinds.iter().map(|kind| word(*kind)).collect();
-            findings.add(
-                span,
-                format!("class \"{}\" is {} and has no use for `{key}`", spec.name.get_ref(), word(kind)),
-                format!("only for {}", kinds.join(" and ")),
-                "remove it, or change `kind`",
-            );
-        }
-    }
-}
-
-/// Links between regions: those named, then the mesh for all other pairs.
-fn check_between(
-    spec: &ScenarioSpec,
-    regions: &Names,
-    topology: &mut Topology,
-    links: &mut Names,
-    findings: &mut Findings,
-) {
-    let mut joined = std::collections::BTreeSet::new();
-    for link in &spec.link {
-        let place = link.span();
-        let link = link.get_ref();
-        let (a, b) = link.between.get_ref();
-        let (Some(from), Some(to)) = (regions.find(a, findings), regions.find(b, findings)) else { continue };
-        if from == to {
-            findings.add(
-                link.between.span(),
-                format!("a link joins \"{}\" with itself", a.get_ref()),
-                "two different regions are needed",
-                "a region's own link is its `access`",
-            );
-            continue;
-        }
-        require_capacity(&link.capacity, findings);
-        if !joined.insert((from.min(to), from.max(to))) {
-            findings.add(
-                place,
-                format!("\"{}\" and \"{}\" are joined twice", a.get_ref(), b.get_ref()),
-                "one link for each pair",
-                "add the capacities up in one link",
-            );
-            continue;
-        }
-        let delay = link.delay.unwrap_or_else(|| fibre_delay(&topology.regions[from], &topology.regions[to]));
-        let name = format!("{}-{}", a.get_ref(), b.get_ref());
-        push_between((from, to), name, *link.capacity.get_ref(), delay, topology, links);
-    }
-    let Some(mesh) = &spec.mesh else { return };
-    require_capacity(&mesh.capacity, findings);
-    if topology.regions.len() != regions.listed().len()
-        || topology.regions.iter().any(|r| !r.lat.is_finite() || !r.lon.is_finite())
-    {
-        return;
-    }
-    let neighbours = mesh.neighbours.as_ref().map(|neighbours| *neighbours.get_ref() as usize);
-    for (from, to) in mesh_pairs(&topology.regions, neighbours) {
-        if joined.insert((from, to)) {
-            if topology.links.len() >= usize::from(u16::MAX) {
-                findings.add(
-                    mesh.capacity.span(),
-                    "the mesh has more than 65535 links".to_owned(),
-                    "",
-                    "give `neighbours = 3` to join only near regions",
-                );
-                return;
-            }
-            let delay = fibre_delay(&topology.regions[from], &topology.regions[to]);
-            let name = format!("{}-{}", topology.regions[from].name, topology.regions[to].name);
-            push_between((from, to), name, *mesh.capacity.get_ref(), delay, topology, links);
-        }
-    }
-}
-
-fn push_between(
-    (from, to): (usize, usize),
-    name: String,
-    capacity: BitsPerSecond,
-    delay: Duration,
-    topology: &mut Topology,
-    links: &mut Names,
-) {
-    links.push_made(name.clone());
-    let ends = LinkEnds::Between(RegionId::at(from), RegionId::at(to));
-    topology.links.push(Link { name, ends, capacity, delay });
-}
-
-/// Pairs of regions that a mesh joins, each (lower, higher): every pair, or each region with its nearest and what a
-/// minimum spanning tree (R. Prim, 1957) adds so that all are joined.
-fn mesh_pairs(regions: &[Region], neighbours: Option<usize>) -> Vec<(usize, usize)> {
-    let all = (0..regions.len()).flat_map(|a| (a + 1..regions.len()).map(move |b| (a, b)));
-    let Some(neighbours) = neighbours else { return all.collect() };
-    let mut pairs = std::collections::BTreeSet::new();
-    for from in 0..regions.len() {
-        let mut others: Vec<usize> = (0..regions.len()).filter(|to| *to != from).collect();
-        others.sort_by(|a, b| {
-            distance_km(&regions[from], &regions[*a]).total_cmp(&distance_km(&regions[from], &regions[*b]))
-        });
-        pairs.extend(others.into_iter().take(neighbours).map(|to| (from.min(to), from.max(to))));
-    }
-    let mut joined = vec![0usize];
-    while joined.len() < regions.len() {
-        let nearest = joined
-            .iter()
-            .flat_map(|from| (0..regions.len()).filter(|to| !joined.contains(to)).map(move |to| (*from, to)))
-            .min_by(|(a, b), (c, d)| {
-                distance_km(&regions[*a], &regions[*b]).total_cmp(&distance_km(&regions[*c], &regions[*d]))
-            });
-        let Some((from, to)) = nearest else { break };
-        pairs.insert((from.min(to), from.max(to)));
-        joined.push(to);
-    }
-    pairs.into_iter().collect()
-}
-
-/// Great-circle distance [km] by the haversine formula on a sphere of 6,371 km.
-pub(super) fn distance_km(a: &Region, b: &Region) -> f64 {
-    let (lat_a, lat_b) = (a.lat.to_radians(), b.lat.to_radians());
-    let half_lat = ((lat_b - lat_a) / 2.0).sin();
-    let half_lon = ((b.lon - a.lon).to_radians() / 2.0).sin();
-    let h = half_lat * half_lat + lat_a.cos() * lat_b.cos() * half_lon * half_lon;
-    2.0 * 6371.0 * h.sqrt().min(1.0).asin()
-}
-
-/// Light in fibre goes two thirds of its speed in vacuum: 200 km a millisecond. Rounded to 10 µs, at least that.
-fn fibre_delay(a: &Region, b: &Region) -> Duration {
-    let steps = (distance_km(a, b) / 2.0).round().max(1.0);
-    Duration::from_nanos(steps as u64 * 10_000)
 }
 
 /// That the flavour of each class fits on a host of each region.

@@ -7,7 +7,7 @@ use forebay_world::{Duration, HostId, LinkId, RegionId, Timestamp};
 use toml::Spanned;
 
 use super::finding::Findings;
-use super::site::{Site, require_range};
+use super::site::{Given, Site, require_range};
 use super::spec::{FaultKind, FaultSpec, HazardsSpec, ScenarioSpec};
 
 /// Faults at set times.
@@ -39,7 +39,7 @@ pub(super) fn check_faults(
 
 fn check_fault(spec: &FaultSpec, place: Range<usize>, site: &Site, findings: &mut Findings) -> Option<Fault> {
     let kind = *spec.kind.get_ref();
-    let given: [(&str, Option<Range<usize>>, &[FaultKind]); 5] = [
+    let given: [Given<'_, FaultKind>; 5] = [
         ("host", spec.host.as_ref().map(Spanned::span), &[FaultKind::HostCrash]),
         ("region", spec.region.as_ref().map(Spanned::span), &[FaultKind::RegionLost, FaultKind::TelemetryGap]),
         ("link", spec.link.as_ref().map(Spanned::span), &[FaultKind::LinkDegraded]),

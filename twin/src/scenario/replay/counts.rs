@@ -230,8 +230,9 @@ fn without_gaps(values: &[Option<f64>]) -> Vec<f64> {
         let Some(value) = *value else { continue };
         closed[step] = value;
         if let Some((from, at)) = before {
-            for (between, missing) in closed[from..step].iter_mut().enumerate() {
-                *missing = at + (value - at) * between as f64 / (step - from) as f64;
+            let slope = (value - at) / (step - from) as f64;
+            for (n, gap) in closed[from + 1..step].iter_mut().enumerate() {
+                *gap = at + slope * (n + 1) as f64;
             }
         }
         before = Some((step, value));
