@@ -57,6 +57,21 @@ tmux send-keys -t t "clear; stty -a | grep -o -- ' echo' | head -n 1; echo left 
 shows 'left with 0'
 tmux capture-pane -t t -p | grep -q '^ echo' || fail "the terminal does not echo any more"
 
+echo "the UI ends when its terminal goes"
+tmux send-keys -t t "clear; exec $forebay run scenarios/flash-crowd.toml" Enter
+shows 'flash-crowd'
+pid=$(tmux display-message -t t -p '#{pane_pid}')
+tmux kill-session -t t
+for _ in $(seq 100); do
+  if ! kill -0 "$pid" 2>/dev/null; then break; fi
+  sleep 0.1
+done
+if kill -0 "$pid" 2>/dev/null; then
+  kill -9 "$pid"
+  echo "terminal: the UI outlives its terminal"
+  exit 1
+fi
+
 echo "piped, the same command prints the summary"
 "$forebay" run scenarios/steady.toml --until "30 min" | grep -q 'VM-hours'
 

@@ -26,7 +26,7 @@ pub(super) fn run(scenario: Scenario, options: &RunOptions) -> Result<Answer, Fa
         },
         out: PathBuf::from("."),
         wall: since_first_asked,
-        stop: interrupt::requested(),
+        stop: interrupt::requested_within(Duration::from_secs(2)),
     };
     let make = move |policy: &str| match Run::new(&scenario, policy) {
         Ok(run) => Ok(Box::new(run) as Box<dyn Engine>),

@@ -136,7 +136,11 @@ fn a_drained_machine_goes_and_so_does_one_past_the_deadline() {
     bench.seen.vms[1].sessions = 0;
     bench.place(&[1, 0, 0, 0]);
     assert_eq!(bench.ids(VmIntent::Draining), [2]);
-    bench.pass(30);
+    // Five times the twenty minutes that a session lasts in the mean.
+    bench.pass(99);
+    bench.place(&[1, 0, 0, 0]);
+    assert_eq!(bench.ids(VmIntent::Draining), [2]);
+    bench.pass(1);
     bench.place(&[1, 0, 0, 0]);
     assert!(bench.ids(VmIntent::Draining).is_empty());
 }

@@ -114,7 +114,7 @@ impl From<TimeOfDay> for String {
 /// A day of the week.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "the days of the week")]
 pub enum Weekday {
     Mon,
     Tue,
