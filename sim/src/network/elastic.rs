@@ -42,10 +42,10 @@ pub(super) struct Due {
 // What a live elastic flow takes.
 const _: () = assert!(size_of::<Finish>() + size_of::<FlowSlot>() <= 48);
 
-/// Instant that never comes [ns].
+/// Instant that never comes \[ns\].
 pub(super) const NEVER: u64 = u64::MAX;
 
-/// A bundle's clock is set back to zero when it has served this to each flow [bit]: beyond, its grain would show.
+/// A bundle's clock is set back to zero when it has served this to each flow \[bit\]: beyond, its grain would show.
 const SERVED_MAX: f64 = (1u64 << 43) as f64;
 
 impl Ranked for Finish {
@@ -123,7 +123,7 @@ impl Network {
         FlowId { slot, generation: self.flows[slot as usize].generation }
     }
 
-    /// Ends a flow before its time and returns what it still had to get [bit]: zero when it has ended already.
+    /// Ends a flow before its time and returns what it still had to get \[bit\]: zero when it has ended already.
     pub fn cancel(&mut self, now: Timestamp, flow: FlowId) -> f64 {
         self.pass(now);
         let row = self.flows[flow.slot as usize];
@@ -177,7 +177,7 @@ impl Network {
         Some(tag)
     }
 
-    /// Takes out a flow and returns what it still had to get, negative when it got more [bit].
+    /// Takes out a flow and returns what it still had to get, negative when it got more \[bit\].
     fn drop_flow(&mut self, group: u32, at: usize) -> f64 {
         let flows = &mut self.flows;
         let row = &mut self.groups[group as usize];

@@ -7,22 +7,22 @@ use super::{GroupIx, LinkIx, Network};
 /// What a group used since it was last asked.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct GroupUsage {
-    /// Flows under way, summed over time [s].
+    /// Flows under way, summed over time \[s\].
     pub flow_seconds: f64,
-    /// The part of that in which their rate was below the floor [s].
+    /// The part of that in which their rate was below the floor \[s\].
     pub short_flow_seconds: f64,
-    /// What they carried [bit].
+    /// What they carried \[bit\].
     pub bits: f64,
 }
 
 /// What a slice used since it was last asked.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct SliceIntegral {
-    /// What its flows carried [bit].
+    /// What its flows carried \[bit\].
     pub bits: f64,
-    /// What they would have carried on an idle network: their caps, summed over time [bit].
+    /// What they would have carried on an idle network: their caps, summed over time \[bit\].
     pub offered_bits: f64,
-    /// Time in which they offered at least the guarantee and got less, by more than 0.1 % [s].
+    /// Time in which they offered at least the guarantee and got less, by more than 0.1 % \[s\].
     pub starved_seconds: f64,
 }
 
@@ -51,7 +51,7 @@ impl Network {
         }
     }
 
-    /// What a link carried since this was last asked [bit].
+    /// What a link carried since this was last asked \[bit\].
     pub fn take_link_bits(&mut self, now: Timestamp, link: LinkIx) -> f64 {
         self.pass(now);
         self.fill_dirty();
