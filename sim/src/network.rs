@@ -36,6 +36,7 @@
 //! to each since time began (processor sharing); a flow ends when that clock passes what it read at its start plus
 //! the flow's size, so a change of rate touches no flow.
 
+mod component;
 mod contention;
 mod elastic;
 mod excess;
@@ -49,7 +50,8 @@ use std::collections::HashMap;
 
 use forebay_world::{PlannedSlice, SliceId, Timestamp};
 
-use contention::{Bundles, Component};
+use component::Component;
+use contention::Bundles;
 use elastic::{Due, Finish, FlowSlot};
 use filling::Scratch;
 use key::{Key, KeyHasher};
@@ -87,7 +89,7 @@ pub struct FlowId {
 /// [`Network::complete`] when its time comes; until then it goes on taking its share.
 #[derive(Clone, Debug, Default)]
 pub struct Network {
-    /// Instant of the last change [ns].
+    /// Instant of the last change \[ns\].
     now: u64,
     links: Vec<Link>,
     links_free: Vec<u32>,
@@ -181,7 +183,7 @@ struct Group {
     slice_at: u32,
     /// Position among each of its links' groups.
     link_at: [u32; PATH_LINKS_MAX],
-    /// When `totals` was brought up to date [ns], …
+    /// When `totals` was brought up to date \[ns\], …
     since: u64,
     /// … and the bundle's clocks then.
     served_mark: f64,

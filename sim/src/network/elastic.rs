@@ -42,7 +42,7 @@ pub(super) struct Due {
 // What a live elastic flow takes.
 const _: () = assert!(size_of::<Finish>() + size_of::<FlowSlot>() <= 48);
 
-/// Instant that never comes [ns].
+/// Instant that never comes \[ns\].
 pub(super) const NEVER: u64 = u64::MAX;
 
 /// A bundle's clock is set back to zero when it has served this to each flow \[bit\]: beyond, its grain would show.

@@ -19,7 +19,7 @@ pub(super) struct Step {
     level: f64,
     /// The highest rate at which anybody was stopped so far \[bit/s\].
     peak: f64,
-    /// When a flow of these bundles ends first [ns].
+    /// When a flow of these bundles ends first \[ns\].
     due: u64,
     /// The bundle of that flow.
     next: u32,
