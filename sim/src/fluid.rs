@@ -52,6 +52,8 @@ pub(crate) struct FluidLoad {
 struct ClassFlow {
     /// Sessions that a machine has places for.
     places: f64,
+    /// Sessions from which on a machine gives each too little.
+    short_from: f64,
     /// Mean length of an undisturbed session \[s\].
     length: f64,
     /// Rate that a session wants \[bit/s\].
@@ -105,6 +107,7 @@ impl ClassFlow {
         };
         ClassFlow {
             places,
+            short_from: places / class.slo.rate_floor,
             length: class.work.mean_seconds(),
             cap: class.work.bandwidth_per_session().as_f64(),
             response,
@@ -148,6 +151,12 @@ struct Serving {
     wanted: f64,
     /// Share of those that find room.
     accepted: f64,
+    /// Of those that begin, what a machine with the mean number of sessions gets [1/s] …
+    rate_per_machine: f64,
+    /// … the mean number of sessions on a machine that takes new ones …
+    mean_on_ready: f64,
+    /// … and how much more a machine gets for each session that it has less than that.
+    lean: f64,
     /// Session time of the step \[s\] …
     seconds: f64,
     /// … of which on machines with too many sessions …
@@ -301,6 +310,14 @@ impl FluidLoad {
             let room = (limit - stay).max(0.0);
             let (would_stand, _) = fillings[class.index()].of(0.0, serving.wanted / seconds);
             serving.accepted = if would_stand > room { room / would_stand } else { 1.0 };
+            if serving.ready > 0.0 {
+                serving.rate_per_machine = serving.wanted * serving.accepted / (serving.ready * seconds);
+                serving.mean_on_ready = serving.on_ready / serving.ready;
+                // When the less loaded of two is taken, an empty machine gets twice what the mean one gets, and one
+                // far ahead nothing; machines within chance of the mean are alike.
+                let scale = serving.mean_on_ready.max(serving.mean_on_ready.sqrt() * 4.0);
+                serving.lean = if scale > 0.0 { 1.0 / scale } else { 0.0 };
+            }
         }
     }
 
@@ -327,6 +344,8 @@ impl FluidLoad {
     fn move_machines(&mut self, setup: &Setup, ground: &mut Ground, seconds: f64, fillings: &[Filling]) {
         let topology = &setup.topology;
         let origin = setup.content.origin_delay.as_secs_f64();
+        let per_second = 1.0 / seconds;
+        let mut worked_out = ((usize::MAX, 0, 0), 0.0, 0.0);
         let Ground { fleet, serving_seconds, .. } = ground;
         for vm in fleet.vms_mut() {
             if !matches!(vm.state, VmState::Ready | VmState::Draining) {
@@ -335,10 +354,10 @@ impl FluidLoad {
             let cell = serving_cell(topology, vm);
             let serving = &mut self.serving[cell];
             let class = topology.class(vm.planned.class);
-            let ClassFlow { places, length, ref response, .. } = self.classes[vm.planned.class.index()];
-            let begun = if vm.state == VmState::Ready {
-                let mean = serving.on_ready / serving.ready;
-                serving.wanted * serving.accepted / serving.ready * leaning(vm.sessions, mean)
+            let ClassFlow { places, short_from, length, ref response, .. } = self.classes[vm.planned.class.index()];
+            let begin_rate = if vm.state == VmState::Ready {
+                let behind = (serving.mean_on_ready - vm.sessions) * serving.lean;
+                serving.rate_per_machine * (1.0 + behind.clamp(-1.0, 1.0))
             } else {
                 0.0
             };
@@ -349,8 +368,8 @@ impl FluidLoad {
             } else {
                 fillings[vm.planned.class.index()]
             };
-            let (after, session_seconds) = filling.of(vm.sessions, begun / seconds);
-            let mean = session_seconds / seconds;
+            let (after, session_seconds) = filling.of(vm.sessions, begin_rate);
+            let mean = session_seconds * per_second;
             vm.sessions = after;
             vm.session_seconds += session_seconds;
             serving.seconds += session_seconds;
@@ -360,17 +379,23 @@ impl FluidLoad {
                     vm.answered += session_seconds * requests_per_second;
                     serving.carried_seconds += session_seconds;
                     let hit = self.caches[vm.planned.class.index()].hit_ratio(vm.answered);
-                    let access = &topology.links[topology.region(vm.planned.region).access.index()];
-                    let allowed = class.slo.latency.as_secs_f64() - 2.0 * access.delay.as_secs_f64();
-                    let response = response.mean(mean);
-                    let late = hit * exceeds(response, allowed) + (1.0 - hit) * exceeds(response, allowed - origin);
+                    // Machines launched together have the same sessions: what held for one holds for the next.
+                    let like = (cell, mean.to_bits(), hit.to_bits());
+                    if like != worked_out.0 {
+                        let access = &topology.links[topology.region(vm.planned.region).access.index()];
+                        let allowed = class.slo.latency.as_secs_f64() - 2.0 * access.delay.as_secs_f64();
+                        let response = response.mean(mean);
+                        let late = hit * exceeds(response, allowed) + (1.0 - hit) * exceeds(response, allowed - origin);
+                        worked_out = (like, response, late);
+                    }
+                    let (_, response, late) = worked_out;
                     serving.late_seconds += session_seconds * late;
                     serving.response_seconds += session_seconds * response.min(LONGEST_RESPONSE);
                 }
                 _ => {
-                    vm.answered += begun;
-                    serving.short_seconds += session_seconds * poisson_reaches(mean, places / class.slo.rate_floor);
-                    serving.carried_seconds += session_seconds * (places / mean).min(1.0);
+                    vm.answered += begin_rate * seconds;
+                    serving.short_seconds += session_seconds * poisson_reaches(mean, short_from);
+                    serving.carried_seconds += if mean > places { places * seconds } else { session_seconds };
                 }
             }
         }
@@ -550,21 +575,13 @@ impl FluidLoad {
 /// A response time beyond this is as bad as this \[s\].
 const LONGEST_RESPONSE: f64 = 60.0;
 /// Points that stand for the distribution of a response time.
-const RESPONSE_PARTS: u32 = 16;
-
-/// How much more a machine with `sessions` is chosen than one with the mean, when the less loaded of two is taken: up
-/// to twice for one that is empty, none for one that is far ahead. Machines within chance of the mean are alike.
-fn leaning(sessions: f64, mean: f64) -> f64 {
-    if mean <= 0.0 {
-        return 1.0;
-    }
-    1.0 + ((mean - sessions) / mean.max(mean.sqrt() * 4.0)).clamp(-1.0, 1.0)
-}
+const RESPONSE_PARTS: u32 = 8;
 
 /// P(N ≥ k) for N Poisson with `mean`, by the normal approximation with continuity correction.
 fn poisson_reaches(mean: f64, k: f64) -> f64 {
     // Five standard deviations away it is as good as never.
-    if mean <= 0.0 || mean - k + 0.5 < -5.0 * mean.sqrt() {
+    let away = k - 0.5 - mean;
+    if mean <= 0.0 || (away > 0.0 && away * away > 25.0 * mean) {
         return 0.0;
     }
     normal_share_below((mean - k + 0.5) / mean.sqrt())
