@@ -6,6 +6,7 @@ mod arguments;
 mod check;
 mod compare;
 mod failure;
+mod forecast;
 mod interrupt;
 mod replay;
 mod run;
@@ -43,6 +44,7 @@ pub fn main() -> ExitCode {
     let result = match arguments.command {
         Command::Run(options) => run::run(options),
         Command::Compare(options) => compare::run(options),
+        Command::Forecast(options) => forecast::run(options),
         Command::Replay(options) => replay::run(&options),
         Command::Check(options) => check::run(&options),
         Command::Completions { shell } => {

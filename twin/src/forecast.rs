@@ -4,10 +4,14 @@
 //! lead that matters, and turns the expectation into quantiles. Both follow one window after the other, in constant
 //! time, and neither knows what the series means.
 
+pub mod follower;
+pub mod grid;
 mod holt;
+pub mod model;
 mod naive;
 mod normal;
 mod profile;
+pub mod quantiles;
 mod residuals;
 
 use forebay_world::{Duration, Timestamp};

@@ -3,6 +3,7 @@
 //! One policy, four lives: tried in a simulated world, compared with others over many seeds, watched in shadow beside
 //! production, and let loose on real switches and hypervisors, with not one line of it changed.
 
+pub mod backtest;
 pub mod cli;
 pub mod controller;
 pub mod decision;

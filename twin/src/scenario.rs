@@ -27,7 +27,7 @@ mod site;
 pub mod spec;
 mod surrogate;
 mod upset;
-mod zone;
+pub(crate) mod zone;
 
 pub use finding::{Finding, Refused};
 pub use names::nearest;

@@ -6,6 +6,8 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use forebay_world::Duration;
 
+use crate::backtest::Aggregate;
+use crate::forecast::model;
 use crate::policy;
 use crate::tui::Theme;
 
@@ -24,6 +26,8 @@ pub(super) enum Command {
     Run(RunOptions),
     /// Compare policies on scenarios over many seeds
     Compare(CompareOptions),
+    /// Back-test forecasting models on recorded series
+    Forecast(ForecastOptions),
     /// Run the controller again over a journal, and say whether every plan is the same
     Replay(ReplayOptions),
     /// Check a scenario file without running it
@@ -112,6 +116,54 @@ pub(super) struct CompareOptions {
 }
 
 #[derive(Args, Debug)]
+pub(super) struct ForecastOptions {
+    /// Series: CSV files with columns timestamp,value or timestamp,series,value or timestamp,region,class,value; - for
+    /// standard input. With --preset, the folder that holds the files of the preset
+    #[arg(required = true, value_name = "SERIES")]
+    pub(super) series: Vec<PathBuf>,
+    /// Models, with commas between, or all
+    #[arg(long, short, value_delimiter = ',', value_parser = model_name, num_args = 1.., default_value = "all")]
+    pub(super) model: Vec<String>,
+    /// A fixed set of series, windows and horizons
+    #[arg(long, conflicts_with_all = ["train_days", "test_days", "resample", "aggregate", "horizon"])]
+    pub(super) preset: Option<Preset>,
+    /// Days that models learn from
+    #[arg(long, value_name = "N", default_value_t = 28, value_parser = clap::value_parser!(u16).range(1..=3660))]
+    pub(super) train_days: u16,
+    /// Days after them that models are tested on: the last of the series
+    #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..=3660))]
+    pub(super) test_days: u16,
+    /// Length of a step
+    #[arg(long, value_name = "SPAN", default_value = "15min", value_parser = span)]
+    pub(super) resample: Duration,
+    /// Whether the values of shorter steps add up (counts) or are averaged (rates)
+    #[arg(long, value_enum, default_value_t = Aggregate::Sum)]
+    pub(super) aggregate: Aggregate,
+    /// How far ahead, with commas between; asked four times as often, but once a day at least
+    #[arg(long, value_name = "SPAN", value_delimiter = ',', value_parser = span, default_value = "1h,24h")]
+    pub(super) horizon: Vec<Duration>,
+    /// Time zone of the series' days, by its IANA name
+    #[arg(long, value_name = "ZONE", default_value = "UTC")]
+    pub(super) time_zone: String,
+    /// Seed of models that are trained
+    #[arg(long, short, default_value_t = 1)]
+    pub(super) seed: u64,
+    /// Print one JSON object a line for each model and horizon, and for each of their series
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Write the figures, and charts of the best and worst origins; the folder must not exist, or be empty
+    #[arg(long, value_name = "DIR")]
+    pub(super) out: Option<PathBuf>,
+}
+
+/// Fixed sets of series, windows and horizons.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Preset {
+    /// Six public series at quarter hours, 28 days of training and 7 of test, 1 h and 24 h ahead
+    G15,
+}
+
+#[derive(Args, Debug)]
 pub(super) struct ReplayOptions {
     /// Journal: journal.jsonl of a run directory, or the directory
     pub(super) journal: PathBuf,
@@ -137,6 +189,15 @@ fn policy_name(text: &str) -> Result<String, String> {
     let near = crate::scenario::nearest(text, policy::NAMES.iter().copied());
     let hint = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
     Err(format!("allowed is one of {}{hint}", policy::NAMES.join(", ")))
+}
+
+fn model_name(text: &str) -> Result<String, String> {
+    if text == "all" || model::NAMES.contains(&text) {
+        return Ok(text.to_owned());
+    }
+    let near = crate::scenario::nearest(text, model::NAMES.iter().copied());
+    let hint = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+    Err(format!("allowed is all, or some of {}{hint}", model::NAMES.join(", ")))
 }
 
 fn span(text: &str) -> Result<Duration, String> {

@@ -95,7 +95,7 @@ fn json_lines(compared: &[Comparison]) -> serde_json::Result<Vec<u8>> {
 }
 
 /// Makes the folder before hours of simulation, not after.
-fn prepare(folder: &Path) -> Result<(), Failure> {
+pub(super) fn prepare(folder: &Path) -> Result<(), Failure> {
     let occupied = match fs::read_dir(folder) {
         Ok(mut entries) => entries.next().is_some(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => false,

@@ -7,28 +7,39 @@ use toml::Spanned;
 
 use super::finding::Findings;
 
-/// The time zone of this name; that there is none is a finding.
-pub(super) fn find(name: &Spanned<String>, findings: &mut Findings) -> Option<TimeZone> {
-    let found = TimeZone::get(name.get_ref()).ok();
-    if found.is_none() {
+/// The time zone of this name; when there is none, a hint.
+pub(crate) fn named(name: &str) -> Result<TimeZone, String> {
+    TimeZone::get(name).map_err(|_| {
         let known: Vec<String> = jiff::tz::db().available().map(|zone| zone.as_str().to_owned()).collect();
-        let hint = match super::names::nearest(name.get_ref(), known.iter().map(String::as_str)) {
+        match super::names::nearest(name, known.iter().map(String::as_str)) {
             Some(near) => format!("did you mean \"{near}\"?"),
             None => "the names are those of the IANA time zone database, such as \"Europe/Amsterdam\"".to_owned(),
-        };
-        findings.add(
-            name.span(),
-            format!("unknown time zone \"{}\"", name.get_ref()),
-            "not in the IANA time zone database",
-            hint,
-        );
-    }
-    found
+        }
+    })
+}
+
+/// The time zone of this name; that there is none is a finding.
+pub(super) fn find(name: &Spanned<String>, findings: &mut Findings) -> Option<TimeZone> {
+    named(name.get_ref())
+        .map_err(|hint| {
+            findings.add(
+                name.span(),
+                format!("unknown time zone \"{}\"", name.get_ref()),
+                "not in the IANA time zone database",
+                hint,
+            );
+        })
+        .ok()
 }
 
 /// Offsets from `start` to `end`.
 pub(super) fn local_time(zone: &TimeZone, start: Timestamp, end: Timestamp) -> LocalTime {
-    let Some(first) = instant(start) else { return LocalTime(vec![(start, 0)]) };
+    LocalTime(offsets(zone, start, end))
+}
+
+/// The zone's offsets from UTC \[s\] from `start` to `end`, each from its moment on.
+pub(crate) fn offsets(zone: &TimeZone, start: Timestamp, end: Timestamp) -> Vec<(Timestamp, i32)> {
+    let Some(first) = instant(start) else { return vec![(start, 0)] };
     let mut offsets = vec![(start, zone.to_offset(first).seconds())];
     for transition in zone.following(first) {
         let at = u64::try_from(transition.timestamp().as_nanosecond()).map_or(Timestamp::MAX, Timestamp::from_nanos);
@@ -37,7 +48,7 @@ pub(super) fn local_time(zone: &TimeZone, start: Timestamp, end: Timestamp) -> L
         }
         offsets.push((at, transition.offset().seconds()));
     }
-    LocalTime(offsets)
+    offsets
 }
 
 /// The zone's offset from UTC at `at` \[s\].

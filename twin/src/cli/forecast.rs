@@ -1,0 +1,275 @@
+//! `forebay forecast`: models put to the test on recorded series.
+
+use std::fs;
+use std::io::{self, IsTerminal};
+use std::path::Path;
+
+use anyhow::{Context, anyhow};
+use forebay_adapters::{CountSeries, ReadError, read_counts};
+use forebay_world::{Duration, Timestamp};
+use jiff::tz::TimeZone;
+
+use super::arguments::{ForecastOptions, Preset};
+use super::{Answer, Failure, print};
+use crate::backtest::{self, Aggregate, BacktestError, Kind, Outcome, Protocol, Recorded, resample};
+use crate::forecast::follower::History;
+use crate::forecast::grid::Grid;
+use crate::forecast::model;
+use crate::report::{Align, Table};
+use crate::scenario::zone;
+
+pub(super) fn run(options: ForecastOptions) -> Result<Answer, Failure> {
+    let zone = zone::named(&options.time_zone).map_err(|hint| {
+        Failure::Other(anyhow!("--time-zone {}: not in the IANA time zone database", options.time_zone), hint)
+    })?;
+    let (set, protocol) = match options.preset {
+        Some(Preset::G15) => g15(&options.series)?,
+        None => own(&options, &zone)?,
+    };
+    let mut models: Vec<String> = Vec::new();
+    for name in &options.model {
+        let named = if name == "all" { model::NAMES } else { &[name.as_str()][..] };
+        for name in named {
+            if !models.iter().any(|known| known == name) {
+                models.push((*name).to_owned());
+            }
+        }
+    }
+    if let Some(folder) = &options.out {
+        super::compare::prepare(folder)?;
+    }
+    let talk = io::stderr().is_terminal();
+    let cpu = || cpu_time::ProcessTime::try_now().map_or(0.0, |time| time.as_duration().as_secs_f64());
+    let outcome = backtest::run(&set, &models, &protocol, options.seed, &cpu, &|model, kind| {
+        if talk {
+            eprintln!("{model}, {} steps ahead", kind.horizon);
+        }
+    })?;
+    if let Some(folder) = &options.out {
+        write(folder, &outcome, &set)
+            .with_context(|| format!("{} cannot be written", folder.display()))
+            .map_err(|error| Failure::Other(error, "name a folder on a disk with room".to_owned()))?;
+    }
+    if options.json {
+        print(&json_lines(&outcome).context("the figures cannot be written as JSON")?)
+    } else {
+        print(page(&outcome, &protocol, set.len()).as_bytes())
+    }
+}
+
+/// The six series of the preset, from the folder that holds their files.
+fn g15(folders: &[std::path::PathBuf]) -> Result<(Vec<Recorded>, Protocol), Failure> {
+    let [folder] = folders else {
+        return Err(Failure::Other(
+            anyhow!("--preset g15 takes one folder, {} were given", folders.len()),
+            "name the folder that holds worldcup98_1min.csv and the other files".to_owned(),
+        ));
+    };
+    let protocol = Protocol::g15();
+    let mut set = Vec::new();
+    let mut files: Vec<(&str, CountSeries)> = Vec::new();
+    for window in Protocol::G15 {
+        if !files.iter().any(|(file, _)| *file == window.file) {
+            files.push((window.file, read(&folder.join(window.file))?));
+        }
+        let counts = &files.iter().find(|(file, _)| *file == window.file).expect("just read").1;
+        let series = counts.series.iter().find(|series| series.region.as_deref() == window.series);
+        let series = series.ok_or_else(|| {
+            Failure::Other(
+                anyhow!("{}: there is no series {}", window.file, window.series.unwrap_or_default()),
+                "the preset needs the files as they were published".to_owned(),
+            )
+        })?;
+        let grid = Grid::utc(window.start(), protocol.step);
+        let taken = (counts.start, counts.step, &series.values[..]);
+        set.push(cut(window.name.to_owned(), grid, taken, window.aggregate, protocol.len())?);
+    }
+    Ok((set, protocol))
+}
+
+/// The series of files, each the last days of its file.
+fn own(options: &ForecastOptions, zone: &TimeZone) -> Result<(Vec<Recorded>, Protocol), Failure> {
+    let step = options.resample;
+    let day = Duration::from_hours(24);
+    if step > day || !(day % step).is_zero() {
+        return Err(Failure::Other(
+            anyhow!("--resample {step} does not divide a day"),
+            "15min, 5min and 1h do".to_owned(),
+        ));
+    }
+    let steps_a_day = (day / step) as usize;
+    let mut kinds = Vec::new();
+    for horizon in &options.horizon {
+        let steps = (*horizon / step) as usize;
+        if steps == 0 || !(*horizon % step).is_zero() || steps > usize::from(options.test_days) * steps_a_day {
+            return Err(Failure::Other(
+                anyhow!("--horizon {horizon} is no number of whole steps of {step} within the test days"),
+                format!("allowed is a multiple of {step}"),
+            ));
+        }
+        kinds.push(Kind { horizon: steps, stride: (steps_a_day / 4).max(steps) });
+    }
+    let protocol = Protocol {
+        step,
+        train: usize::from(options.train_days) * steps_a_day,
+        test: usize::from(options.test_days) * steps_a_day,
+        kinds,
+    };
+    let mut set = Vec::new();
+    for path in &options.series {
+        let counts = read(path)?;
+        if step < counts.step {
+            return Err(Failure::Other(
+                anyhow!("{}: its steps are {}, longer than {step}", path.display(), counts.step),
+                format!("use --resample {} or a multiple of it", counts.step),
+            ));
+        }
+        let last =
+            counts.start.saturating_add(counts.step * counts.series.first().map_or(0, |s| s.values.len()) as u64);
+        let end = last.floor_to(step);
+        let start = end.saturating_sub(step * protocol.len() as u64);
+        if start < counts.start.floor_to(step) {
+            let have = last.since(counts.start).as_hours_f64() / 24.0;
+            return Err(Failure::Other(
+                anyhow!("{}: {have:.1} days, {} are needed", path.display(), options.train_days + options.test_days),
+                "give a longer file, or fewer --train-days and --test-days".to_owned(),
+            ));
+        }
+        let grid = Grid::local(start, step, zone::offsets(zone, start, end));
+        let stem = path.file_stem().map_or("standard input".into(), |stem| stem.to_string_lossy());
+        let stem = stem.strip_suffix(".csv").unwrap_or(&stem).to_owned();
+        for series in &counts.series {
+            let parts: Vec<&str> = [series.region.as_deref(), series.class.as_deref()].into_iter().flatten().collect();
+            let name = if parts.is_empty() { stem.clone() } else { parts.join("/") };
+            let taken = (counts.start, counts.step, &series.values[..]);
+            set.push(cut(name, grid.clone(), taken, options.aggregate, protocol.len())?);
+        }
+    }
+    Ok((set, protocol))
+}
+
+fn read(path: &Path) -> Result<CountSeries, Failure> {
+    let counts = read_counts(path).map_err(|error: ReadError| {
+        let hint = error.hint().to_owned();
+        Failure::Other(anyhow::Error::new(error), hint)
+    })?;
+    for remark in counts.report.remarks() {
+        eprintln!("{}: {remark}", path.display());
+    }
+    Ok(counts)
+}
+
+/// Cuts a window out of a series, and fills what is missing as a follower would.
+fn cut(
+    name: String,
+    grid: Grid,
+    (start, step, values): (Timestamp, Duration, &[Option<f64>]),
+    aggregate: Aggregate,
+    len: usize,
+) -> Result<Recorded, Failure> {
+    let sampled = resample((start, step, values), aggregate, (grid.at(0), grid.step(), len));
+    let mut history = History::new(grid.clone(), len);
+    sampled.iter().for_each(|value| history.push(*value));
+    let filled = history.filled();
+    let values = history.past().values().to_vec();
+    if values.len() < len {
+        return Err(Failure::Other(
+            anyhow!("series {name}: {} of {len} steps are missing at the begin of its window", len - values.len()),
+            "give a longer file, or fewer --train-days".to_owned(),
+        ));
+    }
+    if filled > 0 {
+        eprintln!("series {name}: {filled} steps without a value were filled");
+    }
+    Ok(Recorded { name, grid, values })
+}
+
+fn json_lines(outcome: &Outcome) -> serde_json::Result<Vec<u8>> {
+    let mut lines = Vec::new();
+    for kind in &outcome.kinds {
+        serde_json::to_writer(&mut lines, kind)?;
+        lines.push(b'\n');
+    }
+    for series in &outcome.series {
+        serde_json::to_writer(&mut lines, series)?;
+        lines.push(b'\n');
+    }
+    Ok(lines)
+}
+
+fn write(folder: &Path, outcome: &Outcome, set: &[Recorded]) -> io::Result<()> {
+    fs::write(folder.join("scores.jsonl"), json_lines(outcome)?)?;
+    for (name, chart) in backtest::charts(outcome, set) {
+        fs::write(folder.join(name), chart)?;
+    }
+    Ok(())
+}
+
+/// The tables for people: one for each horizon.
+fn page(outcome: &Outcome, protocol: &Protocol, series: usize) -> String {
+    let mut page = String::new();
+    for kind in &protocol.kinds {
+        let ahead = protocol.step * kind.horizon as u64;
+        page.push_str(&format!(
+            "{ahead} ahead, {series} series: losses as ratios to {} (gm wQL), geometric means\n",
+            backtest::UNIT
+        ));
+        let mut table = Table::new(&[
+            ("model", Align::Left),
+            ("gm wQL", Align::Right),
+            ("gm MASE", Align::Right),
+            ("cov90", Align::Right),
+            ("above q90", Align::Right),
+            ("CPU ms", Align::Right),
+            ("training CPU s", Align::Right),
+        ]);
+        let shown = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.4}"));
+        for row in outcome.kinds.iter().filter(|row| row.horizon_steps == kind.horizon) {
+            table.row([
+                row.model.clone(),
+                shown(row.gm_wql),
+                shown(row.gm_mase),
+                format!("{:.3}", row.cov90),
+                format!("{:.3}", row.under_q90),
+                format!("{:.2}", row.cpu_s * 1e3),
+                format!("{:.1}", row.train_cpu_s),
+            ]);
+        }
+        page.push_str(&format!("{table}\n"));
+        let mut heads = vec![("wQL", Align::Left)];
+        let names: Vec<&str> = {
+            let mut names: Vec<&str> = Vec::new();
+            for row in &outcome.series {
+                if !names.contains(&row.series.as_str()) {
+                    names.push(&row.series);
+                }
+            }
+            names
+        };
+        heads.extend(names.iter().map(|name| (*name, Align::Right)));
+        let mut table = Table::new(&heads);
+        for kind_row in outcome.kinds.iter().filter(|row| row.horizon_steps == kind.horizon) {
+            let of_model = |name: &&str| {
+                let found = outcome.series.iter().find(|row| {
+                    row.horizon_steps == kind.horizon && row.model == kind_row.model && row.series == **name
+                });
+                found.map_or("-".to_owned(), |row| format!("{:.4}", row.score.wql))
+            };
+            let mut cells = vec![kind_row.model.clone()];
+            cells.extend(names.iter().map(of_model));
+            table.row(cells);
+        }
+        page.push_str(&format!("{table}\n"));
+    }
+    page
+}
+
+impl From<BacktestError> for Failure {
+    fn from(error: BacktestError) -> Self {
+        let hint = match &error {
+            BacktestError::Unfit { .. } => "give more --train-days, or leave that model out",
+            BacktestError::Unknown(_) => "",
+        };
+        Failure::Other(error.into(), hint.to_owned())
+    }
+}

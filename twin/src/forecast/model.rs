@@ -1,0 +1,112 @@
+//! Models of a series: what is known of it in, quantiles of what comes out.
+//!
+//! A [`Model`] keeps nothing between two forecasts: given the same past it says the same. Local models are fitted to
+//! the past that they are given; global ones were trained before, on many series at once ([`train`]). What follows a
+//! series window by window and learns from its own errors is built from them (`forecast::follower`).
+
+mod naive;
+
+use std::sync::Arc;
+
+use super::grid::{Grid, Moment};
+use super::quantiles::Quantiles;
+
+/// What is known of a series at the moment of a forecast: the values of steps that have ended, without gaps.
+#[derive(Clone, Copy, Debug)]
+pub struct Past<'a> {
+    grid: &'a Grid,
+    /// Place of the first value in the grid.
+    first: usize,
+    values: &'a [f64],
+}
+
+impl<'a> Past<'a> {
+    /// The values of the steps of `grid` from `first` on, oldest first.
+    ///
+    /// # Panics
+    /// When a value is not finite.
+    pub fn new(grid: &'a Grid, first: usize, values: &'a [f64]) -> Self {
+        debug_assert!(values.iter().all(|value| value.is_finite()), "gaps are filled before a model sees them");
+        Past { grid, first, values }
+    }
+
+    /// Values, oldest first.
+    pub fn values(&self) -> &'a [f64] {
+        self.values
+    }
+
+    /// The steps and their clock.
+    pub fn grid(&self) -> &'a Grid {
+        self.grid
+    }
+
+    /// Local time of the step of `values()[index]`; indices from `values().len()` on are steps to come.
+    pub fn moment(&self, index: usize) -> Moment {
+        self.grid.moment(self.first + index)
+    }
+
+    /// The same without the last `count` steps.
+    pub fn before(&self, count: usize) -> Past<'a> {
+        Past { values: &self.values[..self.values.len() - count], ..*self }
+    }
+
+    /// The last `count` steps of it, or all when there are fewer.
+    pub fn last(&self, count: usize) -> Past<'a> {
+        let dropped = self.values.len().saturating_sub(count);
+        Past { grid: self.grid, first: self.first + dropped, values: &self.values[dropped..] }
+    }
+}
+
+/// Why there is no forecast.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unfit {
+    /// Too little is known.
+    #[error("{have} steps are known, {need} are needed")]
+    TooShort {
+        /// Steps known.
+        have: usize,
+        /// Steps needed.
+        need: usize,
+    },
+    /// The model was trained for other steps.
+    #[error("trained for {trained}, asked for {asked}")]
+    Mismatch {
+        /// What it was trained for.
+        trained: String,
+        /// What it was asked for.
+        asked: String,
+    },
+    /// The fit failed, or what came out cannot be.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// Says what comes from what has been.
+pub trait Model: Send + Sync {
+    /// Its name in [`NAMES`].
+    fn name(&self) -> &'static str;
+
+    /// Quantiles of the `steps` steps after `past`.
+    ///
+    /// # Errors
+    /// [`Unfit`] when there is no forecast that could be meant.
+    fn predict(&self, past: &Past<'_>, steps: usize) -> Result<Quantiles, Unfit>;
+}
+
+/// The models there are, by name.
+pub const NAMES: &[&str] = &["naive", "seasonal-naive-day", "seasonal-naive-week"];
+
+/// Makes the model called `name`, trained on `set` for `steps` steps ahead where it is one that is trained. The same
+/// set and seed make the same model. `None` when there is none of that name.
+///
+/// # Errors
+/// [`Unfit`] when the set is too small to train on.
+pub fn train(name: &str, set: &[Past<'_>], steps: usize, seed: u64) -> Option<Result<Arc<dyn Model>, Unfit>> {
+    let _ = (set, steps, seed);
+    Some(Ok(match name {
+        "naive" => Arc::new(naive::Naive),
+        "seasonal-naive-day" => Arc::new(naive::SeasonalNaive { name: "seasonal-naive-day", days: 1 }),
+        "seasonal-naive-week" => Arc::new(naive::SeasonalNaive { name: "seasonal-naive-week", days: 7 }),
+        _ => return None,
+    }))
+}
