@@ -64,6 +64,8 @@ pub struct SeriesScore {
     /// The figures.
     #[serde(flatten)]
     pub score: Score,
+    /// Origins at which another model had to stand in, because this one failed or exploded.
+    pub replaced: usize,
     /// Every origin, for charts.
     #[serde(skip)]
     pub origins: Vec<Origin>,
@@ -144,7 +146,7 @@ pub fn run(
         let unit = ready(UNIT)?;
         let units: Vec<f64> = set
             .iter()
-            .map(|series| lead(series, &unit, UNIT, protocol, kind, cpu).map(|(score, _, _)| score.wql))
+            .map(|series| lead(series, &unit, UNIT, protocol, kind, cpu).map(|led| led.score.wql))
             .collect::<Result<_, _>>()?;
         for name in models {
             progress(name, kind);
@@ -153,10 +155,10 @@ pub fn run(
             let train_cpu_s = cpu() - began;
             let (mut rows, mut seconds) = (Vec::new(), 0.0);
             for series in set {
-                let (score, origins, spent) = lead(series, &model, name, protocol, kind, cpu)?;
-                seconds += spent;
+                let Led { score, origins, replaced, cpu_s } = lead(series, &model, name, protocol, kind, cpu)?;
+                seconds += cpu_s;
                 let (model, series) = (name.clone(), series.name.clone());
-                rows.push(SeriesScore { model, horizon_steps: kind.horizon, series, score, origins });
+                rows.push(SeriesScore { model, horizon_steps: kind.horizon, series, score, replaced, origins });
             }
             let forecasts: usize = rows.iter().map(|row| row.origins.len()).sum();
             outcome.kinds.push(KindScore {
@@ -175,7 +177,16 @@ pub fn run(
     Ok(outcome)
 }
 
-/// Leads one model through one series, and says how it did, at which origins, in what processor time \[s\].
+/// One model, led through one series.
+struct Led {
+    score: Score,
+    origins: Vec<Origin>,
+    /// Origins at which another model had to stand in.
+    replaced: usize,
+    cpu_s: f64,
+}
+
+/// Leads one model through one series.
 fn lead(
     series: &Recorded,
     model: &Arc<dyn Model>,
@@ -183,30 +194,32 @@ fn lead(
     protocol: &Protocol,
     kind: &Kind,
     cpu: &dyn Fn() -> f64,
-) -> Result<(Score, Vec<Origin>, f64), BacktestError> {
+) -> Result<Led, BacktestError> {
     let values = &series.values;
     let history = History::new(series.grid.clone(), protocol.train);
     let mut follower: Box<dyn Follower> = Box::new(Applied::new(Arc::clone(model), history));
     let mut known = 0;
-    let (mut origins, mut pool, mut spent) = (Vec::new(), Pool::default(), 0.0);
+    let (mut origins, mut pool, mut spent, mut replaced) = (Vec::new(), Pool::default(), 0.0, 0);
     for first in kind.origins(protocol.train, values.len()) {
         let began = cpu();
         for value in &values[known..first] {
             follower.observe(Some(*value));
         }
         known = first;
-        let forecast = follower.forecast(kind.horizon).map_err(|why| BacktestError::Unfit {
+        let outlook = follower.forecast(kind.horizon).map_err(|why| BacktestError::Unfit {
             model: name.to_owned(),
             series: series.name.clone(),
             why,
         })?;
         spent += cpu() - began;
+        let forecast = outlook.quantiles;
+        replaced += usize::from(outlook.instead.is_some());
         let came = &values[first..first + kind.horizon];
         let wql = pool.take(&forecast, came);
         origins.push(Origin { first, forecast, wql });
     }
     let scale = score::seasonal_scale(&values[..protocol.train], series.grid.day());
-    Ok((pool.score(scale), origins, spent))
+    Ok(Led { score: pool.score(scale), origins, replaced, cpu_s: spent })
 }
 
 fn mean(values: impl Iterator<Item = f64>) -> f64 {

@@ -51,11 +51,12 @@ pub fn resample(
 fn interpolate(values: &[Option<f64>]) -> Vec<Option<f64>> {
     let mut filled = values.to_vec();
     let mut last: Option<(usize, f64)> = None;
-    for nth in 0..values.len() {
-        let Some(value) = values[nth] else { continue };
+    for (nth, value) in values.iter().enumerate() {
+        let Some(value) = *value else { continue };
         if let Some((from, before)) = last {
-            for gap in from + 1..nth {
-                filled[gap] = Some(before + (value - before) * (gap - from) as f64 / (nth - from) as f64);
+            let slope = (value - before) / (nth - from) as f64;
+            for (ahead, gap) in filled[from + 1..nth].iter_mut().enumerate() {
+                *gap = Some(before + slope * (ahead + 1) as f64);
             }
         }
         last = Some((nth, value));

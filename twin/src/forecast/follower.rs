@@ -3,19 +3,30 @@
 use std::sync::Arc;
 
 use super::grid::Grid;
-use super::model::{Model, Past, Unfit};
+use super::model::{self, Model, Past, Unfit};
 use super::quantiles::Quantiles;
+
+/// What comes, and who says so.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outlook {
+    /// Quantiles of the steps that come.
+    pub quantiles: Quantiles,
+    /// The model that they are of.
+    pub by: &'static str,
+    /// Why they are not of the model that should have made them.
+    pub instead: Option<String>,
+}
 
 /// Follows one series.
 pub trait Follower: Send {
     /// Takes in the value of the next step, `None` where nothing was seen.
     fn observe(&mut self, value: Option<f64>);
 
-    /// Quantiles of the next `steps` steps.
+    /// What comes in the next `steps` steps.
     ///
     /// # Errors
     /// [`Unfit`] while too little is known.
-    fn forecast(&mut self, steps: usize) -> Result<Quantiles, Unfit>;
+    fn forecast(&mut self, steps: usize) -> Result<Outlook, Unfit>;
 
     /// A copy with all it remembers: for checkpoints and forks.
     fn clone_box(&self) -> Box<dyn Follower>;
@@ -83,6 +94,32 @@ impl History {
     }
 }
 
+/// A forecast this many times above all that was seen is an explosion, not a forecast.
+const EXPLODED: f64 = 10.0;
+
+/// What `model` says, or where it fails or explodes, what the seasonal naive says instead, or the naive.
+fn guarded(model: &dyn Model, past: &Past<'_>, steps: usize) -> Result<Outlook, Unfit> {
+    let most = past.values().iter().copied().fold(0.0, f64::max);
+    let why = match model.predict(past, steps) {
+        Ok(quantiles) => {
+            let highest = (0..quantiles.steps()).map(|ahead| quantiles.median(ahead)).fold(0.0, f64::max);
+            if quantiles.steps() == steps && highest <= EXPLODED * most.max(f64::MIN_POSITIVE) {
+                return Ok(Outlook { quantiles, by: model.name(), instead: None });
+            }
+            Unfit::Failed(format!("a median of {highest:.3} where the most seen is {most:.3}"))
+        }
+        Err(why) => why,
+    };
+    let instead = Some(format!("{} gave none: {why}", model.name()));
+    for name in ["seasonal-naive-day", "naive"] {
+        let standby = model::train(name, &[], steps, 0).and_then(Result::ok);
+        if let Some(Ok(quantiles)) = standby.map(|standby| standby.predict(past, steps)) {
+            return Ok(Outlook { quantiles, by: name, instead });
+        }
+    }
+    Err(why)
+}
+
 /// A model, applied to the last steps of a series.
 #[derive(Clone)]
 pub struct Applied {
@@ -102,8 +139,8 @@ impl Follower for Applied {
         self.history.push(value);
     }
 
-    fn forecast(&mut self, steps: usize) -> Result<Quantiles, Unfit> {
-        self.model.predict(&self.history.past(), steps)
+    fn forecast(&mut self, steps: usize) -> Result<Outlook, Unfit> {
+        guarded(&*self.model, &self.history.past(), steps)
     }
 
     fn clone_box(&self) -> Box<dyn Follower> {
@@ -116,6 +153,32 @@ mod tests {
     use forebay_world::{Duration, Timestamp};
 
     use super::*;
+    use crate::forecast::quantiles::LEVELS;
+
+    /// Explodes.
+    struct Bomb;
+
+    impl Model for Bomb {
+        fn name(&self) -> &'static str {
+            "bomb"
+        }
+
+        fn predict(&self, _past: &Past<'_>, steps: usize) -> Result<Quantiles, Unfit> {
+            Ok(Quantiles::new(vec![[1e9; LEVELS.len()]; steps]))
+        }
+    }
+
+    #[test]
+    fn a_model_that_explodes_is_replaced_and_named() {
+        let history = History::new(Grid::utc(Timestamp::EPOCH, Duration::from_hours(6)), 8);
+        let mut follower = Applied::new(Arc::new(Bomb), history);
+        assert!(follower.forecast(2).is_err());
+        follower.observe(Some(3.0));
+        follower.observe(Some(3.0));
+        let outlook = follower.forecast(2).unwrap();
+        assert_eq!((outlook.by, outlook.quantiles.median(1)), ("naive", 3.0));
+        assert!(outlook.instead.unwrap().starts_with("bomb gave none"));
+    }
 
     #[test]
     fn a_gap_is_filled_from_the_day_before_and_counted() {

@@ -5,6 +5,7 @@
 //! series window by window and learns from its own errors is built from them (`forecast::follower`).
 
 mod naive;
+mod smoothing;
 
 use std::sync::Arc;
 
@@ -94,7 +95,7 @@ pub trait Model: Send + Sync {
 }
 
 /// The models there are, by name.
-pub const NAMES: &[&str] = &["naive", "seasonal-naive-day", "seasonal-naive-week"];
+pub const NAMES: &[&str] = &["naive", "seasonal-naive-day", "seasonal-naive-week", "ets", "mstl"];
 
 /// Makes the model called `name`, trained on `set` for `steps` steps ahead where it is one that is trained. The same
 /// set and seed make the same model. `None` when there is none of that name.
@@ -107,6 +108,8 @@ pub fn train(name: &str, set: &[Past<'_>], steps: usize, seed: u64) -> Option<Re
         "naive" => Arc::new(naive::Naive),
         "seasonal-naive-day" => Arc::new(naive::SeasonalNaive { name: "seasonal-naive-day", days: 1 }),
         "seasonal-naive-week" => Arc::new(naive::SeasonalNaive { name: "seasonal-naive-week", days: 7 }),
+        "ets" => Arc::new(smoothing::Ets),
+        "mstl" => Arc::new(smoothing::Mstl),
         _ => return None,
     }))
 }
