@@ -6,11 +6,16 @@
 //! T requests, where T solves Σ(1 − e^(−pT)) = size. After n requests since cold, the same holds within the last
 //! min(n, T), so the hit ratio is h(n) = Σ p(1 − e^(−p·min(n, T))).
 
+use std::sync::Arc;
+
 use crate::octaves::Octaves;
 
 /// Hit ratio of one virtual machine's cache over the requests it has seen. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct CacheCurve {
+    popularity: Arc<Popularity>,
+    /// Requests within which an object must have been asked for to be found.
+    memory: f64,
     /// Requests after which the cache is as warm as it gets.
     characteristic: f64,
     steady: f64,
@@ -27,12 +32,13 @@ impl CacheCurve {
             () if cached >= objects => f64::INFINITY,
             () => popularity.characteristic(f64::from(cached)),
         };
-        let hit_ratio = |requests: f64| popularity.hit_ratio(requests.min(characteristic).min(NEVER));
+        let memory = characteristic.min(NEVER);
         // The least popular object of all is met after some 1/p requests; 40 of those are as good as all.
         let warm = characteristic.min(40.0 / popularity.least()).clamp(2.0, NEVER);
-        let table = Octaves::tabulate(0, warm.log2().ceil() as i32 + 1, |requests| [hit_ratio(requests)]);
-        let steady = if objects == 0 { 1.0 } else { hit_ratio(f64::INFINITY) };
-        CacheCurve { characteristic: if objects == 0 { 0.0 } else { warm }, steady, table }
+        let table = Octaves::new(0, warm.log2().ceil() as i32 + 1);
+        let steady = if objects == 0 { 1.0 } else { popularity.hit_ratio(memory) };
+        let characteristic = if objects == 0 { 0.0 } else { warm };
+        CacheCurve { popularity: Arc::new(popularity), memory, characteristic, steady, table }
     }
 
     /// Chance that the request after `requests` others since cold finds its object, 0 to 1.
@@ -41,10 +47,11 @@ impl CacheCurve {
         if requests >= self.characteristic {
             return self.steady;
         }
-        match self.table.at(requests) {
+        let found = |requests: f64| [self.popularity.hit_ratio(requests.min(self.memory))];
+        match self.table.at(requests, found) {
             Some([ratio]) => ratio.min(self.steady),
             // Below one request: straight down to nothing.
-            None => self.table.at(1.0).map_or(0.0, |[first]| first * requests.max(0.0)),
+            None => self.table.at(1.0, found).map_or(0.0, |[first]| first * requests.max(0.0)),
         }
     }
 
@@ -60,6 +67,7 @@ impl CacheCurve {
 }
 
 /// Zipf's law over ranks: the first ones each, the others in groups of about 1 % in rank.
+#[derive(Debug)]
 struct Popularity {
     /// How many objects, and the popularity of each.
     groups: Vec<(f64, f64)>,

@@ -13,6 +13,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use forebay_world::units::nearest;
 use forebay_world::{
     ClassId, Duration, HostId, HostLedger, PlannedVm, RegionId, Room, Timestamp, Topology, VmId, VmSeen, VmState,
 };
@@ -107,6 +108,8 @@ pub(crate) struct Fleet {
     hosts: Vec<HostState>,
     ledger: HostLedger,
     bill: Bill,
+    /// How many times a machine began or ceased to serve, or may have.
+    turns: u64,
 }
 
 /// Running totals of what machines cost.
@@ -164,6 +167,7 @@ impl Fleet {
             ],
             ledger: HostLedger::new(topology.hosts.iter().map(Room::of_host)),
             bill: Bill { since: start, ..Bill::default() },
+            turns: 0,
         }
     }
 
@@ -189,6 +193,12 @@ impl Fleet {
 
     pub(crate) fn vms_mut(&mut self) -> &mut [Vm] {
         &mut self.vms
+    }
+
+    /// Changes with every change of who serves: while it stands, machines are where they were in [`Fleet::vms`], in
+    /// the state that they were in.
+    pub(crate) fn turns(&self) -> u64 {
+        self.turns
     }
 
     /// Machines of a serving cell that take new sessions.
@@ -230,7 +240,8 @@ impl Fleet {
                 class: vm.planned.class,
                 state: vm.state,
                 since: vm.since,
-                sessions: vm.sessions.round() as u32,
+                // A cast of whole numbers would wrap.
+                sessions: u32::try_from(nearest(vm.sessions)).unwrap_or(u32::MAX),
                 utilization: None,
             };
             (vm, seen)
@@ -314,6 +325,7 @@ impl Fleet {
 
     /// Moves a machine to a state between launch and end.
     pub(crate) fn set_state(&mut self, now: Timestamp, topology: &Topology, ordinal: Ordinal, state: VmState) {
+        self.turns += 1;
         let vm = self.get_mut(ordinal).expect("only machines that exist change state");
         let before = vm.state;
         vm.state = state;

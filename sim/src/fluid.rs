@@ -10,21 +10,27 @@
 //! sessions that arrive together because they share a resolver's cached answer, and machines that cached answers still
 //! point to while they drain.
 
+mod flow;
+mod latency;
+mod queries;
+mod roster;
+mod tail;
+
 use std::sync::Arc;
 
-use forebay_world::{
-    ClassId, Duration, LatencySeen, QueryCount, RegionId, Steering, Timestamp, Topology, VmState, Work,
-};
+use forebay_world::{ClassId, Duration, Meter, RegionId, Steering, Timestamp, VmState};
 
-use crate::Setup;
-use crate::content::CacheCurve;
 use crate::dns::Resolvers;
-use crate::fleet::{Ordinal, serving_cell};
+use crate::fleet::{Ordinal, Vm, serving_cell};
 use crate::load::{Filling, RateCurve, Sweep};
-use crate::network::GroupIx;
-use crate::queueing;
-use crate::session::{START_ROUND_TRIPS, caches};
+use crate::network::{GroupIx, GroupUsage};
+use crate::session::caches;
 use crate::world::{Event, Ground, class};
+use flow::{CellFlow, ClassFlow, Kind};
+use latency::LatencyPoints;
+use queries::ExpectedQueries;
+use roster::Roster;
+use tail::{exceeds, poisson_reaches};
 
 /// Expected load of all cells.
 #[derive(Clone, Debug)]
@@ -33,93 +39,38 @@ pub(crate) struct FluidLoad {
     at: Timestamp,
     rates: Vec<Sweep>,
     resolvers: Resolvers,
-    caches: Arc<[CacheCurve]>,
     currents: Vec<Current>,
     /// Positions in `currents` by client cell.
     by_client: Vec<Vec<usize>>,
-    steering: Steering,
+    steering: Arc<Steering>,
     /// Since when it stands.
     steered: Timestamp,
-    /// What is left over of expected queries after whole ones were counted, by client cell.
-    query_rest: Vec<QueryRest>,
-    /// By serving cell, remade every step.
+    queries: ExpectedQueries,
+    /// By serving cell.
     serving: Vec<Serving>,
+    roster: Roster,
+    pace: Pace,
     classes: Arc<[ClassFlow]>,
+    cells: Arc<[CellFlow]>,
+    latency: LatencyPoints,
 }
 
-/// What the steps need to know of a class, worked out once.
-#[derive(Clone, Debug)]
-struct ClassFlow {
-    /// Sessions that a machine has places for.
-    places: f64,
-    /// Sessions from which on a machine gives each too little.
-    short_from: f64,
-    /// Mean length of an undisturbed session \[s\].
-    length: f64,
-    /// Rate that a session wants \[bit/s\].
-    cap: f64,
-    /// Mean response time of a machine's processors by their use, for interactive work.
-    response: Option<Response>,
+/// What follows from the length of a step alone.
+#[derive(Clone, Debug, Default)]
+struct Pace {
+    seconds: f64,
+    /// By class.
+    fillings: Vec<Filling>,
 }
 
-/// Mean response time of M/M/c processor sharing, tabulated over the use of the cores.
-#[derive(Clone, Debug)]
-struct Response {
-    /// Use of the cores by one session [core].
-    load_per_session: f64,
-    cores: f64,
-    service: f64,
-    /// The chance that all cores are busy, at uses 0, 1/256, …, 1 (Erlang C: smooth, unlike the response time).
-    busy: Vec<f64>,
-}
-
-impl Response {
-    const STEPS: usize = 256;
-
-    /// Mean response time with that many sessions \[s\]; infinite when they want more than there is.
-    fn mean(&self, sessions: f64) -> f64 {
-        let used = sessions * self.load_per_session / self.cores;
-        if used >= 1.0 {
-            return f64::INFINITY;
-        }
-        let place = used * Self::STEPS as f64;
-        let (low, part) = (place as usize, place.fract());
-        let busy = self.busy[low] + (self.busy[low + 1] - self.busy[low]) * part;
-        self.service * (1.0 + busy / (self.cores * (1.0 - used)))
-    }
-}
-
-impl ClassFlow {
-    fn new(topology: &Topology, class_id: ClassId, places: f64) -> Self {
-        let class = topology.class(class_id);
-        let response = match class.work {
-            Work::Interactive { requests_per_second, service, .. } => {
-                let cores = topology.flavour_of(class_id).cpu.cores().round().max(1.0);
-                let service = service.as_secs_f64();
-                let busy = |step: usize| match step {
-                    Response::STEPS => 1.0,
-                    _ => queueing::erlang_c(cores as u32, cores * step as f64 / Response::STEPS as f64),
-                };
-                let busy = (0..=Response::STEPS).map(busy).collect();
-                Some(Response { load_per_session: requests_per_second * service, cores, service, busy })
-            }
-            Work::Streaming { .. } | Work::Download { .. } => None,
-        };
-        ClassFlow {
-            places,
-            short_from: places / class.slo.rate_floor,
-            length: class.work.mean_seconds(),
-            cap: class.work.bandwidth_per_session().as_f64(),
-            response,
+impl Pace {
+    fn follow(&mut self, seconds: f64, classes: &[ClassFlow]) {
+        if self.seconds != seconds {
+            self.seconds = seconds;
+            self.fillings.clear();
+            self.fillings.extend(classes.iter().map(|class| Filling::new(class.length, seconds)));
         }
     }
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct QueryRest {
-    queries: f64,
-    gaps: f64,
-    gap_seconds: f64,
 }
 
 /// The sessions of one client cell that one region serves.
@@ -131,9 +82,13 @@ struct Current {
     group: Option<GroupIx>,
     /// One-way delay to the clients \[s\].
     delay: f64,
+    /// Share of the starts that are late for that delay.
+    late_starts: f64,
     /// Share of the client cell's new sessions that its resolvers send here …
     share: f64,
-    /// … and sent here when the steering last changed.
+    /// … that they will send here once they follow the steering …
+    target: f64,
+    /// … and sent here when it last changed.
     share_before: f64,
     /// Sessions under way, expected.
     sessions: f64,
@@ -144,8 +99,9 @@ struct Current {
 /// What a step does in one serving cell.
 #[derive(Clone, Copy, Debug, Default)]
 struct Serving {
+    /// Machines that take new sessions …
     ready: f64,
-    /// Sessions on machines that take new ones.
+    /// … and the sessions on them.
     on_ready: f64,
     /// Sessions that want to begin.
     wanted: f64,
@@ -157,39 +113,96 @@ struct Serving {
     mean_on_ready: f64,
     /// … and how much more a machine gets for each session that it has less than that.
     lean: f64,
+    /// Sessions of its currents.
+    standing: f64,
     /// Session time of the step \[s\] …
     seconds: f64,
-    /// … of which on machines with too many sessions …
-    short_seconds: f64,
-    /// … and the part of it that machines can carry at full rate.
-    carried_seconds: f64,
-    /// Share of requests later than the objective allows, weighted by session time.
-    late_seconds: f64,
+    /// … the share of it on machines with too many sessions …
+    short_share: f64,
+    /// … the share of it that machines can carry at full rate …
+    carried_share: f64,
+    /// … and the share of requests later than the objective allows.
+    late_share: f64,
     /// Mean response time of requests \[s\], weighted by session time.
     response_seconds: f64,
+}
+
+/// What the machines of a cell do in a step: sums over them.
+#[derive(Clone, Copy, Debug, Default)]
+struct Done {
+    on_ready: f64,
+    seconds: f64,
+    short_seconds: f64,
+    carried_seconds: f64,
+    late_seconds: f64,
+    response_seconds: f64,
+}
+
+impl Serving {
+    /// Rate at which sessions begin on a machine \[1/s\].
+    #[inline]
+    fn begin_rate(&self, vm: &Vm) -> f64 {
+        if vm.state != VmState::Ready {
+            return 0.0;
+        }
+        let behind = (self.mean_on_ready - vm.sessions) * self.lean;
+        self.rate_per_machine * (1.0 + behind.clamp(-1.0, 1.0))
+    }
+
+    fn take(&mut self, done: &Done) {
+        self.on_ready = done.on_ready;
+        self.seconds = done.seconds;
+        self.response_seconds = done.response_seconds;
+        let share = |part: f64| if done.seconds > 0.0 { part / done.seconds } else { 0.0 };
+        self.short_share = share(done.short_seconds);
+        self.late_share = share(done.late_seconds);
+        self.carried_share = if done.seconds > 0.0 { share(done.carried_seconds) } else { 1.0 };
+    }
+}
+
+impl Done {
+    /// Sessions begin and end on a machine; returns its session time \[s\].
+    #[inline]
+    fn move_machine(&mut self, vm: &mut Vm, filling: Filling, begin_rate: f64) -> f64 {
+        let (after, session_seconds) = filling.of(vm.sessions, begin_rate);
+        vm.sessions = after;
+        vm.session_seconds += session_seconds;
+        self.seconds += session_seconds;
+        if vm.state == VmState::Ready {
+            self.on_ready += after;
+        }
+        session_seconds
+    }
 }
 
 impl FluidLoad {
     pub(crate) fn new(ground: &mut Ground, step: Duration) -> Self {
         let setup = Arc::clone(&ground.setup);
-        let cells = setup.topology.cells();
+        let topology = &setup.topology;
+        let cells = topology.cells();
         ground.agenda.schedule(setup.start + step, class::COUNT, Event::FluidStep);
+        let caches = caches(&setup);
+        let classes = caches
+            .iter()
+            .enumerate()
+            .map(|(class, cache)| ClassFlow::new(&setup, ClassId::at(class), ground.places[class], cache.clone()));
         FluidLoad {
             step,
             at: setup.start,
             rates: (0..cells).map(|cell| RateCurve::new(&setup, cell).sweep(setup.start)).collect(),
             resolvers: Resolvers::new(&setup),
-            caches: caches(&setup),
             currents: Vec::new(),
             by_client: vec![Vec::new(); cells],
             // No steering has been followed yet.
-            steering: Steering::default(),
+            steering: Arc::new(Steering::default()),
             steered: setup.start,
-            query_rest: vec![QueryRest::default(); cells],
+            queries: ExpectedQueries::new(cells),
             serving: vec![Serving::default(); cells],
-            classes: (0..setup.topology.classes.len())
-                .map(|class| ClassFlow::new(&setup.topology, ClassId::at(class), ground.places[class]))
-                .collect(),
+            roster: Roster::default(),
+            pace: Pace::default(),
+            classes: classes.collect(),
+            cells: topology.cell_ids().map(|(region, class)| CellFlow::new(topology, region, class)).collect(),
+            latency: LatencyPoints::new(),
         }
     }
 
@@ -205,27 +218,44 @@ impl FluidLoad {
         if seconds == 0.0 {
             return;
         }
-        let setup = Arc::clone(&ground.setup);
-        if self.steering != ground.steering {
-            self.steering = ground.steering.clone();
-            self.steered = self.at;
-            self.open_currents(&setup);
-            for current in &mut self.currents {
-                current.share_before = current.share;
-            }
+        if !Arc::ptr_eq(&self.steering, &ground.steering) {
+            self.steer(ground);
         }
-        self.look_at_machines(&setup, ground);
-        let fillings: Vec<Filling> = self.classes.iter().map(|class| Filling::new(class.length, seconds)).collect();
-        self.begin_sessions(&setup, ground, now, seconds, &fillings);
-        self.move_machines(&setup, ground, seconds, &fillings);
-        self.move_currents(&setup, ground, now, seconds, &fillings);
+        if self.roster.follow(&ground.setup.topology, &ground.fleet) {
+            self.look_at_machines(ground);
+        }
+        self.pace.follow(seconds, &self.classes);
+        self.begin_sessions(ground, now);
+        self.move_machines(ground);
+        self.move_currents(ground, now);
         self.at = now;
     }
 
+    /// Counts the expected queries that have become whole.
+    pub(crate) fn report_queries(&mut self, meter: &mut Meter) {
+        self.queries.report(meter);
+    }
+
+    /// Takes note of a new steering.
+    fn steer(&mut self, ground: &Ground) {
+        let changed = *self.steering != *ground.steering;
+        self.steering = Arc::clone(&ground.steering);
+        if !changed {
+            return;
+        }
+        self.steered = self.at;
+        self.open_currents(ground);
+        for current in &mut self.currents {
+            let home = self.cells[current.client_cell].region;
+            current.target = self.steering.share(current.client_cell, home, current.server);
+            current.share_before = current.share;
+        }
+    }
+
     /// Makes sure that every region with a weight has a current.
-    fn open_currents(&mut self, setup: &Setup) {
-        let topology = &setup.topology;
-        for (cell, (home, class)) in topology.cell_ids().enumerate() {
+    fn open_currents(&mut self, ground: &Ground) {
+        let topology = &ground.setup.topology;
+        for (cell, &CellFlow { region: home, class, .. }) in self.cells.iter().enumerate() {
             let weights = self.steering.0.get(cell).map_or(&[][..], Vec::as_slice);
             let first = self.by_client[cell].is_empty();
             let servers = weights.iter().map(|(region, _)| *region).chain([home]);
@@ -242,7 +272,9 @@ impl FluidLoad {
                     server,
                     group: None,
                     delay: 0.0,
+                    late_starts: self.classes[class.index()].late_starts(0.0),
                     share,
+                    target: share,
                     share_before: share,
                     sessions: 0.0,
                     begun: 0.0,
@@ -251,42 +283,34 @@ impl FluidLoad {
         }
     }
 
-    fn look_at_machines(&mut self, setup: &Setup, ground: &Ground) {
-        for serving in &mut self.serving {
-            *serving = Serving::default();
-        }
-        for vm in ground.fleet.vms() {
-            if vm.state == VmState::Ready {
-                let serving = &mut self.serving[serving_cell(&setup.topology, vm)];
-                serving.ready += 1.0;
-                serving.on_ready += vm.sessions;
-            }
+    /// Machines have begun or ceased to serve.
+    fn look_at_machines(&mut self, ground: &Ground) {
+        let vms = ground.fleet.vms();
+        for (cell, serving) in self.serving.iter_mut().enumerate() {
+            let members = self.roster.of(cell).iter().map(|&position| &vms[position as usize]);
+            (serving.ready, serving.on_ready) = members
+                .filter(|vm| vm.state == VmState::Ready)
+                .fold((0.0, 0.0), |(ready, sessions), vm| (ready + 1.0, sessions + vm.sessions));
         }
     }
 
     /// Sessions begin at the load's rate and are steered, as far as there is room.
-    fn begin_sessions(
-        &mut self,
-        setup: &Setup,
-        ground: &mut Ground,
-        now: Timestamp,
-        seconds: f64,
-        fillings: &[Filling],
-    ) {
-        let topology = &setup.topology;
-        for cell in 0..topology.cells() {
-            let (home, class) = topology.cell_at(cell);
+    fn begin_sessions(&mut self, ground: &mut Ground, now: Timestamp) {
+        let seconds = self.pace.seconds;
+        for serving in &mut self.serving {
+            serving.wanted = 0.0;
+        }
+        // Traffic follows new weights as cached answers end: halfway through the step stands for the step.
+        let age = now.since(self.steered).saturating_sub(now.since(self.at) / 2);
+        for (cell, &CellFlow { region: home, class, .. }) in self.cells.iter().enumerate() {
             let rate = self.rates[cell].mean_to(now);
-            self.count_queries(ground, cell, rate, seconds);
-            // Traffic follows new weights as cached answers end: halfway through the step stands for the step.
-            let age = now.since(self.steered).saturating_sub(now.since(self.at) / 2);
-            let behind = || self.resolvers.follow(home, class, rate).older(age);
+            self.queries.add(cell, self.resolvers.expected(home, class, rate), seconds);
             let mut open = 0.0;
             for &at in &self.by_client[cell] {
                 let current = &mut self.currents[at];
-                let target = self.steering.share(cell, home, current.server);
-                if current.share != target {
-                    current.share = target + (current.share_before - target) * behind();
+                if current.share != current.target {
+                    let behind = self.resolvers.follow(home, class, rate).older(age);
+                    current.share = current.target + (current.share_before - current.target) * behind;
                 }
                 if self.serving[current.serving_cell].ready > 0.0 {
                     open += current.share;
@@ -303,12 +327,12 @@ impl FluidLoad {
                 serving.wanted += current.begun;
             }
         }
-        for (cell, serving) in self.serving.iter_mut().enumerate() {
-            let (_, class) = topology.cell_at(cell);
-            let limit = serving.ready * setup.overload_limit * self.classes[class.index()].places;
-            let (stay, _) = fillings[class.index()].of(serving.on_ready, 0.0);
+        for (serving, cell) in self.serving.iter_mut().zip(&*self.cells) {
+            let filling = self.pace.fillings[cell.class.index()];
+            let limit = serving.ready * ground.setup.overload_limit * self.classes[cell.class.index()].places;
+            let (stay, _) = filling.of(serving.on_ready, 0.0);
             let room = (limit - stay).max(0.0);
-            let (would_stand, _) = fillings[class.index()].of(0.0, serving.wanted / seconds);
+            let (would_stand, _) = filling.of(0.0, serving.wanted / seconds);
             serving.accepted = if would_stand > room { room / would_stand } else { 1.0 };
             if serving.ready > 0.0 {
                 serving.rate_per_machine = serving.wanted * serving.accepted / (serving.ready * seconds);
@@ -321,124 +345,90 @@ impl FluidLoad {
         }
     }
 
-    fn count_queries(&mut self, ground: &mut Ground, cell: usize, rate: f64, seconds: f64) {
-        let (region, class) = ground.setup.topology.cell_at(cell);
-        let expected = self.resolvers.expected(region, class, rate);
-        let rest = &mut self.query_rest[cell];
-        rest.queries += expected.queries * seconds;
-        rest.gaps += expected.gaps * seconds;
-        rest.gap_seconds += expected.gap_seconds * seconds;
-        let whole = rest.queries.floor();
-        if whole > 0.0 {
-            let gap_time = Duration::from_secs_f64_saturating(rest.gap_seconds);
-            let gaps = rest.gaps.floor();
-            let count = QueryCount { queries: whole as u64, gaps: gaps as u64, gap_time };
-            ground.meter.record_count(cell, count);
-            rest.queries -= whole;
-            rest.gaps -= gaps;
-            rest.gap_seconds = 0.0;
-        }
-    }
-
     /// Sessions begin and end on every machine.
-    fn move_machines(&mut self, setup: &Setup, ground: &mut Ground, seconds: f64, fillings: &[Filling]) {
-        let topology = &setup.topology;
-        let origin = setup.content.origin_delay.as_secs_f64();
+    fn move_machines(&mut self, ground: &mut Ground) {
+        let seconds = self.pace.seconds;
         let per_second = 1.0 / seconds;
-        let mut worked_out = ((usize::MAX, 0, 0), 0.0, 0.0);
-        let Ground { fleet, serving_seconds, .. } = ground;
-        for vm in fleet.vms_mut() {
-            if !matches!(vm.state, VmState::Ready | VmState::Draining) {
-                continue;
-            }
-            let cell = serving_cell(topology, vm);
-            let serving = &mut self.serving[cell];
-            let class = topology.class(vm.planned.class);
-            let ClassFlow { places, short_from, length, ref response, .. } = self.classes[vm.planned.class.index()];
-            let begin_rate = if vm.state == VmState::Ready {
-                let behind = (serving.mean_on_ready - vm.sessions) * serving.lean;
-                serving.rate_per_machine * (1.0 + behind.clamp(-1.0, 1.0))
-            } else {
-                0.0
-            };
-            let crowded = matches!(class.work, Work::Download { .. }) && vm.sessions > places;
-            let filling = if crowded {
-                // A download on a machine with too many of them takes longer.
-                Filling::new(length * vm.sessions / places, seconds)
-            } else {
-                fillings[vm.planned.class.index()]
-            };
-            let (after, session_seconds) = filling.of(vm.sessions, begin_rate);
-            let mean = session_seconds * per_second;
-            vm.sessions = after;
-            vm.session_seconds += session_seconds;
-            serving.seconds += session_seconds;
-            serving_seconds[cell] += session_seconds;
-            match (&class.work, response) {
-                (Work::Interactive { requests_per_second, .. }, Some(response)) => {
-                    vm.answered += session_seconds * requests_per_second;
-                    serving.carried_seconds += session_seconds;
-                    let hit = self.caches[vm.planned.class.index()].hit_ratio(vm.answered);
-                    // Machines launched together have the same sessions: what held for one holds for the next.
-                    let like = (cell, mean.to_bits(), hit.to_bits());
-                    if like != worked_out.0 {
-                        let access = &topology.links[topology.region(vm.planned.region).access.index()];
-                        let allowed = class.slo.latency.as_secs_f64() - 2.0 * access.delay.as_secs_f64();
-                        let response = response.mean(mean);
-                        let late = hit * exceeds(response, allowed) + (1.0 - hit) * exceeds(response, allowed - origin);
-                        worked_out = (like, response, late);
+        let vms = ground.fleet.vms_mut();
+        for (cell, serving) in self.serving.iter_mut().enumerate() {
+            let CellFlow { class, allowed, .. } = self.cells[cell];
+            let (filling, class) = (self.pace.fillings[class.index()], &self.classes[class.index()]);
+            let mut done = Done::default();
+            match &class.kind {
+                Kind::Interactive(response) => {
+                    let mut worked_out = ((0, 0), 0.0, 0.0);
+                    for &position in self.roster.of(cell) {
+                        let vm = &mut vms[position as usize];
+                        let begin_rate = serving.begin_rate(vm);
+                        let session_seconds = done.move_machine(vm, filling, begin_rate);
+                        let mean = session_seconds * per_second;
+                        vm.answered += session_seconds * response.requests_per_second;
+                        let hit = class.cache.hit_ratio(vm.answered);
+                        // Machines launched together have the same sessions: what held for one holds for the next.
+                        // All bits zero are an idle machine with a cold cache, of which no time counts.
+                        let like = (mean.to_bits(), hit.to_bits());
+                        if like != worked_out.0 {
+                            let response = response.mean(mean);
+                            let cold = if hit < 1.0 { exceeds(response, allowed - class.origin) } else { 0.0 };
+                            let late = hit * exceeds(response, allowed) + (1.0 - hit) * cold;
+                            worked_out = (like, response, late);
+                        }
+                        let (_, response, late) = worked_out;
+                        done.late_seconds += session_seconds * late;
+                        done.response_seconds += session_seconds * response.min(LONGEST_RESPONSE);
                     }
-                    let (_, response, late) = worked_out;
-                    serving.late_seconds += session_seconds * late;
-                    serving.response_seconds += session_seconds * response.min(LONGEST_RESPONSE);
+                    done.carried_seconds = done.seconds;
                 }
-                _ => {
-                    vm.answered += begin_rate * seconds;
-                    serving.short_seconds += session_seconds * poisson_reaches(mean, short_from);
-                    serving.carried_seconds += if mean > places { places * seconds } else { session_seconds };
+                Kind::Streaming | Kind::Download => {
+                    let download = matches!(class.kind, Kind::Download);
+                    for &position in self.roster.of(cell) {
+                        let vm = &mut vms[position as usize];
+                        let begin_rate = serving.begin_rate(vm);
+                        let filling = if download && vm.sessions > class.places {
+                            // A download on a machine with too many of them takes longer.
+                            Filling::new(class.length * vm.sessions / class.places, seconds)
+                        } else {
+                            filling
+                        };
+                        let session_seconds = done.move_machine(vm, filling, begin_rate);
+                        let mean = session_seconds * per_second;
+                        vm.answered += begin_rate * seconds;
+                        done.short_seconds += session_seconds * poisson_reaches(mean, class.short_from);
+                        done.carried_seconds +=
+                            if mean > class.places { class.places * seconds } else { session_seconds };
+                    }
                 }
             }
+            ground.serving_seconds[cell] += done.seconds;
+            serving.take(&done);
         }
     }
 
     /// What was done goes to the client cells; what flows goes to the network.
-    fn move_currents(
-        &mut self,
-        setup: &Setup,
-        ground: &mut Ground,
-        now: Timestamp,
-        seconds: f64,
-        fillings: &[Filling],
-    ) {
-        let topology = &setup.topology;
-        let mut standing = vec![0.0; topology.cells()];
+    fn move_currents(&mut self, ground: &mut Ground, now: Timestamp) {
+        let per_second = 1.0 / self.pace.seconds;
+        for serving in &mut self.serving {
+            serving.standing = 0.0;
+        }
         for current in &mut self.currents {
-            let (_, class) = topology.cell_at(current.client_cell);
-            let accepted = self.serving[current.serving_cell].accepted;
-            let (after, _) = fillings[class.index()].of(current.sessions, current.begun * accepted / seconds);
+            let serving = &mut self.serving[current.serving_cell];
+            let filling = self.pace.fillings[self.cells[current.client_cell].class.index()];
+            let (after, _) = filling.of(current.sessions, current.begun * serving.accepted * per_second);
             current.sessions = after;
-            standing[current.serving_cell] += after;
+            serving.standing += after;
         }
         for at in 0..self.currents.len() {
             let current = &self.currents[at];
-            let (client, class_id) = topology.cell_at(current.client_cell);
-            let class = topology.class(class_id);
-            let serving = self.serving[current.serving_cell];
+            let class = &self.classes[self.cells[current.client_cell].class.index()];
+            let serving = &self.serving[current.serving_cell];
             // Of the machines' session time, this current's part.
-            let part = if standing[current.serving_cell] > 0.0 {
-                current.sessions / standing[current.serving_cell]
-            } else {
-                0.0
-            };
+            let part = if serving.standing > 0.0 { current.sessions / serving.standing } else { 0.0 };
             let session_seconds = serving.seconds * part;
-            let per_second = |value: f64| if serving.seconds > 0.0 { value / serving.seconds } else { 0.0 };
-            let carried = if serving.seconds > 0.0 { serving.carried_seconds / serving.seconds } else { 1.0 };
             let (mut rate_share, mut short_share) = (1.0, 0.0);
-            let cap = self.classes[class_id.index()].cap;
-            if let Some(group) = current.group {
-                let usage = ground.network.take_usage(now, group);
-                if usage.flow_seconds > 0.0 {
-                    rate_share = usage.bits / (usage.flow_seconds * cap);
+            let usage = self.set_flow(ground, now, at, current.sessions * serving.carried_share);
+            if usage.flow_seconds > 0.0 {
+                rate_share = usage.bits / (usage.flow_seconds * class.cap);
+                if usage.short_flow_seconds > 0.0 {
                     short_share = usage.short_flow_seconds / usage.flow_seconds;
                 }
             }
@@ -447,57 +437,50 @@ impl FluidLoad {
             done.starts += begun;
             done.rejected += current.begun - begun;
             done.seconds += session_seconds;
-            done.short_seconds += session_seconds * short_share.max(per_second(serving.short_seconds));
-            done.bits += session_seconds * cap * carried * rate_share;
-            done.cpu_seconds += session_seconds * class.cpu_per_session().cores();
-            match class.work {
-                Work::Interactive { requests_per_second, .. } => {
-                    let requests = session_seconds * requests_per_second;
+            done.short_seconds += session_seconds * f64::max(short_share, serving.short_share);
+            done.bits += session_seconds * class.cap * serving.carried_share * rate_share;
+            done.cpu_seconds += session_seconds * class.cores;
+            match &class.kind {
+                Kind::Interactive(response) => {
+                    let requests = session_seconds * response.requests_per_second;
                     done.requests += requests;
-                    done.late_requests += requests * short_share.max(per_second(serving.late_seconds));
+                    done.late_requests += requests * f64::max(short_share, serving.late_share);
                 }
-                Work::Streaming { .. } => {
-                    let late = |origin: f64| {
-                        let start_up = START_ROUND_TRIPS * 2.0 * current.delay + origin;
-                        f64::from(u8::from(start_up > class.slo.latency.as_secs_f64()))
-                    };
-                    let hit = self.caches[class_id.index()].steady();
-                    let origin = setup.content.origin_delay.as_secs_f64();
-                    done.late += begun * (hit * late(0.0) + (1.0 - hit) * late(origin));
-                }
-                Work::Download { .. } => {}
+                Kind::Streaming => done.late += begun * current.late_starts,
+                Kind::Download => {}
             }
-            let count = current.sessions * carried;
-            self.set_flow(setup, ground, now, at, client, class_id, count);
+            if current.group.is_none() && current.sessions * serving.carried_share > 0.0 {
+                self.open_flow(ground, now, at);
+            }
         }
     }
 
-    #[allow(clippy::too_many_arguments, reason = "a current's place in the world, and its count")]
-    fn set_flow(
-        &mut self,
-        setup: &Setup,
-        ground: &mut Ground,
-        now: Timestamp,
-        at: usize,
-        client: RegionId,
-        class_id: ClassId,
-        count: f64,
-    ) {
-        let topology = &setup.topology;
+    /// Gives the network the flows that a current has from now on; returns what those until now used.
+    #[inline]
+    fn set_flow(&self, ground: &mut Ground, now: Timestamp, at: usize, flows: f64) -> GroupUsage {
+        match self.currents[at].group {
+            Some(group) => ground.network.exchange(now, group, flows),
+            None => GroupUsage::default(),
+        }
+    }
+
+    /// The first flows of a current begin, if there is a way from its region to its clients.
+    #[cold]
+    fn open_flow(&mut self, ground: &mut Ground, now: Timestamp, at: usize) {
         let current = &mut self.currents[at];
-        if current.group.is_none() && count > 0.0 {
-            let Some((delay, backbone)) = ground.routes.way(current.server, client) else { return };
-            let access = topology.region(current.server).access;
-            current.delay = delay + topology.links[access.index()].delay.as_secs_f64();
-            let path: Vec<_> = [ground.access(current.server)].into_iter().chain(ground.handles(backbone)).collect();
-            let class = topology.class(class_id);
-            let cap = class.work.bandwidth_per_session().as_f64();
-            let slice = topology.slice(current.server, class_id);
-            current.group = Some(ground.network.group(now, &path, Some(slice), cap, class.slo.rate_floor));
-        }
-        if let Some(group) = current.group {
-            ground.network.set_count(now, group, count);
-        }
+        let CellFlow { region: client, class, .. } = self.cells[current.client_cell];
+        let flow = &self.classes[class.index()];
+        let topology = &ground.setup.topology;
+        let Some((delay, backbone)) = ground.routes.way(current.server, client) else { return };
+        let access = topology.region(current.server).access;
+        current.delay = delay + topology.links[access.index()].delay.as_secs_f64();
+        current.late_starts = flow.late_starts(current.delay);
+        let path: Vec<_> = [ground.access(current.server)].into_iter().chain(ground.handles(backbone)).collect();
+        let (slice, floor) = (topology.slice(current.server, class), topology.class(class).slo.rate_floor);
+        let group = ground.network.group(now, &path, Some(slice), flow.cap, floor);
+        current.group = Some(group);
+        let flows = current.sessions * self.serving[current.serving_cell].carried_share;
+        ground.network.set_count(now, group, flows);
     }
 
     /// A machine ends: its sessions are lost to the clients it served.
@@ -516,88 +499,7 @@ impl FluidLoad {
             ground.scorer.now[current.client_cell].lost += part;
         }
     }
-
-    /// The latencies of the last step, which stand for the window: quantiles by client cell for an observer, and
-    /// weighted points for the score.
-    pub(crate) fn latencies(&self, ground: &mut Ground, now: Timestamp, window: Duration) -> Vec<Option<LatencySeen>> {
-        let setup = Arc::clone(&ground.setup);
-        let origin = setup.content.origin_delay.as_secs_f64();
-        let window_seconds = window.as_secs_f64();
-        let mut points: Vec<(f64, f64)> = Vec::new();
-        let cells = 0..self.by_client.len();
-        cells
-            .map(|cell| {
-                points.clear();
-                let (_, class_id) = setup.topology.cell_at(cell);
-                let hit = self.caches[class_id.index()].steady();
-                for current in self.by_client[cell].iter().map(|&at| &self.currents[at]) {
-                    let serving = &self.serving[current.serving_cell];
-                    match setup.topology.class(class_id).work {
-                        Work::Streaming { .. } if current.sessions > 0.0 => {
-                            let start_up = START_ROUND_TRIPS * 2.0 * current.delay;
-                            let starts = current.sessions / self.classes[class_id.index()].length * window_seconds;
-                            points.extend([(start_up, starts * hit), (start_up + origin, starts * (1.0 - hit))]);
-                        }
-                        Work::Interactive { requests_per_second, .. } if serving.seconds > 0.0 => {
-                            let mean = serving.response_seconds / serving.seconds;
-                            let requests = current.sessions * requests_per_second * window_seconds;
-                            // An exponential in parts of equal weight, each at its middle quantile.
-                            for part in 0..RESPONSE_PARTS {
-                                let below = (f64::from(part) + 0.5) / f64::from(RESPONSE_PARTS);
-                                let response = 2.0 * current.delay - mean * (1.0 - below).ln();
-                                let weight = requests / f64::from(RESPONSE_PARTS);
-                                points.extend([(response, weight * hit), (response + origin, weight * (1.0 - hit))]);
-                            }
-                        }
-                        _ => {}
-                    }
-                }
-                points.retain(|(_, weight)| *weight > 0.0);
-                points.sort_by(|a, b| a.0.total_cmp(&b.0));
-                for (seconds, weight) in &points {
-                    ground.scorer.count_latency(now, *seconds, weight.round() as u64);
-                }
-                let all: f64 = points.iter().map(|(_, weight)| weight).sum();
-                let quantile = |share: f64| {
-                    let mut below = 0.0;
-                    let point = points.iter().find(|(_, weight)| {
-                        below += weight;
-                        below >= share * all
-                    });
-                    Duration::from_secs_f64_saturating(point.or(points.last()).map_or(0.0, |(seconds, _)| *seconds))
-                };
-                (all > 0.0).then(|| LatencySeen { p50: quantile(0.5), p95: quantile(0.95), p99: quantile(0.99) })
-            })
-            .collect()
-    }
 }
 
 /// A response time beyond this is as bad as this \[s\].
 const LONGEST_RESPONSE: f64 = 60.0;
-/// Points that stand for the distribution of a response time.
-const RESPONSE_PARTS: u32 = 8;
-
-/// P(N ≥ k) for N Poisson with `mean`, by the normal approximation with continuity correction.
-fn poisson_reaches(mean: f64, k: f64) -> f64 {
-    // Five standard deviations away it is as good as never.
-    let away = k - 0.5 - mean;
-    if mean <= 0.0 || (away > 0.0 && away * away > 25.0 * mean) {
-        return 0.0;
-    }
-    normal_share_below((mean - k + 0.5) / mean.sqrt())
-}
-
-/// P(T > `allowed`) for a response time T taken as exponential with that mean.
-fn exceeds(mean: f64, allowed: f64) -> f64 {
-    if mean.is_infinite() || allowed <= 0.0 { 1.0 } else { (-allowed / mean).exp() }
-}
-
-/// Φ(z), by the rational approximation 26.2.17 of M. Abramowitz, I. Stegun, "Handbook of Mathematical Functions", 1964:
-/// off by less than 7.5·10⁻⁸.
-fn normal_share_below(z: f64) -> f64 {
-    let t = 1.0 / (1.0 + 0.231_641_9 * z.abs());
-    let series =
-        t * (0.319_381_530 + t * (-0.356_563_782 + t * (1.781_477_937 + t * (-1.821_255_978 + t * 1.330_274_429))));
-    let above = (-z * z / 2.0).exp() / (2.0 * std::f64::consts::PI).sqrt() * series;
-    if z >= 0.0 { 1.0 - above } else { above }
-}

@@ -1,5 +1,6 @@
 //! What a run is judged by: work done for clients, minute by minute, against the objective of its class.
 
+use forebay_world::units::nearest;
 use forebay_world::{Duration, LatencySeen, Occurrence, Timestamp, Topology, What, Work};
 use serde::{Deserialize, Serialize};
 
@@ -91,9 +92,10 @@ impl Done {
     /// sessions under way (cut off), and of what the class does with its sessions (time below the rate, or late
     /// requests). Zero when nothing was asked for.
     pub(crate) fn bad_share(&self, work: &Work, seconds: f64) -> f64 {
-        let share = |bad: f64, all: f64| if all > 0.0 { (bad / all).min(1.0) } else { 0.0 };
+        // Mostly nothing is bad: then there is nothing to divide.
+        let share = |bad: f64, all: f64| if bad > 0.0 && all > 0.0 { (bad / all).min(1.0) } else { 0.0 };
         let starts = share(self.late + self.rejected, self.starts + self.rejected);
-        let cut_off = share(self.lost, self.seconds / seconds + self.lost);
+        let cut_off = if self.lost > 0.0 { share(self.lost, self.seconds / seconds + self.lost) } else { 0.0 };
         let held = match work {
             Work::Interactive { .. } => share(self.late_requests, self.requests),
             Work::Streaming { .. } | Work::Download { .. } => share(self.short_seconds, self.seconds),
@@ -107,7 +109,9 @@ impl Done {
 pub(crate) struct Scorer {
     /// Since the last flush.
     pub(crate) now: Vec<Done>,
+    /// In the running minute before that, when a window was closed within it.
     minute: Vec<Done>,
+    within_minute: bool,
     window: Vec<Done>,
     /// Violated minutes in a row.
     run_of_violations: Vec<u32>,
@@ -127,6 +131,7 @@ impl Scorer {
         Scorer {
             now: vec![Done::default(); cells],
             minute: vec![Done::default(); cells],
+            within_minute: false,
             window: vec![Done::default(); cells],
             run_of_violations: vec![0; cells],
             latency: vec![QuantileSketch::new(); cells],
@@ -144,16 +149,23 @@ impl Scorer {
     }
 
     fn flush(&mut self, at: Timestamp) {
-        let counts = self.counts(at);
-        for ((now, minute), window) in self.now.iter_mut().zip(&mut self.minute).zip(&mut self.window) {
-            minute.add(now);
-            window.add(now);
-            if counts {
-                self.starts += now.starts;
-                self.rejected += now.rejected + now.lost;
-            }
-            *now = Done::default();
+        self.within_minute = true;
+        for cell in 0..self.now.len() {
+            let now = self.take_now(at, cell);
+            self.minute[cell].add(&now);
         }
+    }
+
+    /// What was done in a cell since the last flush, counted for all but the minute.
+    #[inline]
+    fn take_now(&mut self, at: Timestamp, cell: usize) -> Done {
+        let now = std::mem::take(&mut self.now[cell]);
+        self.window[cell].add(&now);
+        if self.counts(at) {
+            self.starts += now.starts;
+            self.rejected += now.rejected + now.lost;
+        }
+        now
     }
 
     /// Judges the minute that ends at `at`. `standing` gives, for each serving cell, ready machines, sessions under
@@ -167,14 +179,16 @@ impl Scorer {
         starved_seconds: f64,
         occurrences: &mut Vec<Occurrence>,
     ) {
-        self.flush(at);
         let counts = self.counts(at);
         if !counts {
             self.bill_before = bill;
         }
-        for cell in 0..self.minute.len() {
-            let done = std::mem::take(&mut self.minute[cell]);
-            let (region, class) = topology.cell_at(cell);
+        let within_minute = std::mem::take(&mut self.within_minute);
+        for (cell, (region, class)) in topology.cell_ids().enumerate() {
+            let mut done = self.take_now(at, cell);
+            if within_minute {
+                done.add(&std::mem::take(&mut self.minute[cell]));
+            }
             let objective = topology.class(class);
             let bad_share = done.bad_share(&objective.work, MINUTE.as_secs_f64());
             let run = &mut self.run_of_violations[cell];
@@ -195,7 +209,7 @@ impl Scorer {
         }
         if counts {
             let idle: f64 =
-                standing.map(|(ready, sessions, places)| (ready - (sessions / places).ceil()).max(0.0)).sum();
+                standing.map(|(ready, sessions, places)| (ready - ceiling(sessions / places)).max(0.0)).sum();
             self.score.over_provisioned_vm_hours += idle / 60.0;
             self.score.guarantee_violation_minutes += starved_seconds / 60.0;
         }
@@ -241,8 +255,8 @@ impl Scorer {
     /// The score until now, given what machines have cost since the run began.
     pub(crate) fn score(&self, bill: Bill) -> Score {
         let mut score = self.score.clone();
-        score.sessions = self.starts.round() as u64;
-        score.sessions_rejected = self.rejected.round() as u64;
+        score.sessions = nearest(self.starts);
+        score.sessions_rejected = nearest(self.rejected);
         score.vm_hours = bill.vm_hours - self.bill_before.vm_hours;
         score.capacity_cost = bill.cost - self.bill_before.cost;
         score.churn = bill.churn - self.bill_before.churn;
@@ -255,6 +269,12 @@ impl Scorer {
         score.latency_ms = LatencyMs { p50: quantile(0.5), p95: quantile(0.95), p99: quantile(0.99) };
         score
     }
+}
+
+/// The least whole number not below one that is not negative, as [`f64::ceil`] has it but without a call.
+fn ceiling(value: f64) -> f64 {
+    let whole = value as u64 as f64;
+    if value > whole { whole + 1.0 } else { whole }
 }
 
 /// How long the objective is judged over at a time. A last, partial minute of a run is not judged.

@@ -16,6 +16,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use forebay_world::units::nearest;
 use forebay_world::{
     BitsPerSecond, ClassId, Cpu, Demand, Duration, Generation, HostId, HostSeen, LinkEnds, LinkId, LinkUse, Meter,
     Observation, Occurrence, Plan, PlannedSlice, PlannedVm, RegionId, SliceId, SliceUse, Steering, Step, Synchrony,
@@ -82,7 +83,8 @@ pub(crate) struct Ground {
     pub(crate) network: Network,
     pub(crate) meter: Meter,
     pub(crate) scorer: Scorer,
-    pub(crate) steering: Steering,
+    /// Shared, so that who follows it sees at a glance whether it has changed.
+    pub(crate) steering: Arc<Steering>,
     pub(crate) routes: Routes,
     pub(crate) occurrences: Vec<Occurrence>,
     pub(crate) slices: BTreeMap<SliceId, PlannedSlice>,
@@ -105,15 +107,7 @@ pub struct SimWorld {
     applied: Generation,
     window_from: Timestamp,
     starved_seconds: f64,
-    slice_usage: BTreeMap<SliceId, SliceWindow>,
     events: u64,
-}
-
-/// Use of a slice in the running window \[bit\].
-#[derive(Clone, Copy, Debug, Default)]
-struct SliceWindow {
-    bits: f64,
-    offered_bits: f64,
 }
 
 impl SimWorld {
@@ -134,7 +128,7 @@ impl SimWorld {
             network,
             meter: Meter::new(topology.cells()),
             scorer: Scorer::new(topology.cells(), setup.score_from),
-            steering: Steering::home(topology.cells()),
+            steering: Arc::new(Steering::home(topology.cells())),
             routes: Routes::new(&topology, |_| false),
             occurrences: Vec::new(),
             slices: BTreeMap::new(),
@@ -156,7 +150,6 @@ impl SimWorld {
             applied: Generation::default(),
             window_from: setup.start,
             starved_seconds: 0.0,
-            slice_usage: BTreeMap::new(),
             events: 0,
         }
     }
@@ -220,12 +213,14 @@ impl SimWorld {
 
     fn close_minute(&mut self, now: Timestamp) {
         self.gather(now);
+        for &slice in self.ground.slices.keys() {
+            self.starved_seconds += self.ground.network.take_starved(now, slice);
+        }
         let ground = &mut self.ground;
         let setup = Arc::clone(&ground.setup);
         let bill = ground.fleet.bill(now);
         let Ground { fleet, serving_seconds, scorer, occurrences, places, .. } = ground;
-        let standing = (0..setup.topology.cells()).map(|cell| {
-            let (_, class) = setup.topology.cell_at(cell);
+        let standing = setup.topology.cell_ids().enumerate().map(|(cell, (_, class))| {
             let sessions = std::mem::take(&mut serving_seconds[cell]) / MINUTE.as_secs_f64();
             (fleet.ready(cell).len() as f64, sessions, places[class.index()])
         });
@@ -241,12 +236,6 @@ impl SimWorld {
         } else {
             self.ground.gather_ways(now);
         }
-        for (&slice, window) in &mut self.slice_usage {
-            let usage = self.ground.network.take_slice_usage(now, slice);
-            window.bits += usage.bits;
-            window.offered_bits += usage.offered_bits;
-            self.starved_seconds += usage.starved_seconds;
-        }
     }
 
     // Machines.
@@ -257,15 +246,16 @@ impl SimWorld {
                 let (region, _) = self.ground.setup.topology.cell_at(id.index());
                 let access = self.ground.access(region);
                 self.ground.network.set_slice(now, id, access, planned);
-                self.ground.slices.insert(id, planned);
-                self.slice_usage.entry(id).or_default();
+                if self.ground.slices.insert(id, planned).is_none() {
+                    // What went by its name before it stood is not its own.
+                    self.starved_seconds += self.ground.network.take_slice_usage(now, id).starved_seconds;
+                }
             }
             Step::RemoveSlice(id) => {
                 self.ground.network.remove_slice(now, id);
                 self.ground.slices.remove(&id);
-                self.slice_usage.remove(&id);
             }
-            Step::Steer(steering) => self.ground.steering = steering,
+            Step::Steer(steering) => self.ground.steering = Arc::new(steering),
             Step::Launch(id, planned) => self.launch(now, id, planned),
             Step::Resume(id) => self.resume(now, id),
             Step::Drain(id) => self.drain(now, id),
@@ -483,9 +473,12 @@ impl SimWorld {
 
     fn see_demand(&mut self, now: Timestamp, window: Duration) -> Vec<Option<Demand>> {
         let seconds = window.as_secs_f64();
+        if let LoadModel::Fluid(load) = &mut self.load {
+            load.report_queries(&mut self.ground.meter);
+        }
         let queries = self.ground.meter.close(now);
         let done = self.ground.scorer.close_window(now);
-        let latencies = match &self.load {
+        let latencies = match &mut self.load {
             LoadModel::Session(_) => self.ground.scorer.latencies(),
             LoadModel::Fluid(load) => load.latencies(&mut self.ground, now, window),
         };
@@ -499,8 +492,8 @@ impl SimWorld {
                 queries: count.queries,
                 gaps: count.gaps,
                 gap_time: count.gap_time,
-                arrivals: done.starts.round() as u64,
-                rejected: (done.rejected + done.lost).round() as u64,
+                arrivals: nearest(done.starts),
+                rejected: nearest(done.rejected + done.lost),
                 sessions: done.seconds / seconds,
                 cpu: Cpu::from_f64(done.cpu_seconds / seconds * 1000.0),
                 bandwidth: BitsPerSecond::from_f64(done.bits / seconds),
@@ -565,11 +558,11 @@ impl World for SimWorld {
             let capacity = BitsPerSecond::from_f64(link.capacity.as_f64() * self.standing.link_left(LinkId::at(index)));
             links.push(heard.then(|| LinkUse { link: LinkId::at(index), capacity, used }));
         }
-        let mut slices = Vec::with_capacity(self.slice_usage.len());
-        for (&slice, usage) in &mut self.slice_usage {
-            let SliceWindow { bits, offered_bits } = std::mem::take(usage);
-            let stands = self.ground.slices[&slice];
-            slices.push(SliceUse { slice, stands, used: rate(bits), offered: rate(offered_bits) });
+        let mut slices = Vec::with_capacity(self.ground.slices.len());
+        for (&slice, &stands) in &self.ground.slices {
+            let usage = self.ground.network.take_slice_usage(now, slice);
+            self.starved_seconds += usage.starved_seconds;
+            slices.push(SliceUse { slice, stands, used: rate(usage.bits), offered: rate(usage.offered_bits) });
         }
         let hosts = (0..setup.topology.hosts.len())
             .map(|host| HostSeen { up: self.ground.fleet.host_up(HostId::at(host)) })
@@ -589,7 +582,7 @@ impl World for SimWorld {
             hosts,
             links,
             slices,
-            steering: self.ground.steering.clone(),
+            steering: Steering::clone(&self.ground.steering),
             events,
             applied: self.applied,
             coverage: heard as f64 / regions as f64,

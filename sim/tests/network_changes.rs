@@ -367,6 +367,31 @@ fn flows_of_one_group_share_and_end_in_order_of_size() {
     assert_eq!(network.take_usage(Timestamp::from_secs(10), group).bits, 40.0);
 }
 
+/// Two flows wanting 8 each share 12, then three do, in one network by an exchange and in the other by its two halves.
+#[test]
+fn an_exchange_takes_usage_and_then_sets_the_count() {
+    let networks = [true, false].map(|at_once| {
+        let mut network = Network::new();
+        let link = network.add_link(12.0);
+        let group = network.group(Timestamp::EPOCH, &[link], None, 8.0, 0.9);
+        let mut used = Vec::new();
+        for (second, count) in [(0, 2.0), (1, 3.0), (3, 0.0), (4, 1.0), (5, 1.0)] {
+            let now = Timestamp::from_secs(second);
+            used.push(if at_once {
+                network.exchange(now, group, count)
+            } else {
+                let usage = network.take_usage(now, group);
+                network.set_count(now, group, count);
+                usage
+            });
+        }
+        used
+    });
+    assert_eq!(networks[0], networks[1]);
+    assert_eq!(networks[0].iter().map(|usage| usage.bits).collect::<Vec<_>>(), [0.0, 12.0, 24.0, 0.0, 8.0]);
+    assert_eq!(networks[0][2].short_flow_seconds, 6.0);
+}
+
 #[test]
 fn nothing_ends_on_a_cut_link_and_everything_goes_on_when_it_is_back() {
     let mut network = Network::new();

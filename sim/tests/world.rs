@@ -315,6 +315,46 @@ fn a_draining_machine_keeps_its_sessions_and_gets_no_new_ones() {
     assert_eq!(world.score().sessions_rejected, 0);
 }
 
+/// Expected queries become whole ones when somebody looks: looking more often shows the same ones, in smaller parts.
+#[test]
+fn fluid_queries_do_not_depend_on_how_often_they_are_looked_at() {
+    let setup = eventful(Fidelity::Fluid(MINUTE), 15);
+    let count = |tick: Duration| {
+        let mut world = world_with(&setup, 2);
+        let mut counts = vec![(0, 0); setup.topology.cells()];
+        while world.now() < setup.start + Duration::from_mins(60) {
+            world.wait_until(world.now() + tick).unwrap();
+            for (sum, demand) in counts.iter_mut().zip(world.observe().unwrap().demand) {
+                let demand = demand.expect("nothing is silent yet");
+                *sum = (sum.0 + demand.queries, sum.1 + demand.gaps);
+            }
+        }
+        counts
+    };
+    for (often, seldom) in count(MINUTE).into_iter().zip(count(Duration::from_mins(20))) {
+        // Sums in another order may round to the other side of a whole number.
+        assert!(often.0.abs_diff(seldom.0) <= 1 && often.1.abs_diff(seldom.1) <= 1, "{often:?} {seldom:?}");
+        assert!(often.0 > 100);
+    }
+}
+
+#[test]
+fn a_slice_has_not_used_what_flowed_before_it_stood() {
+    for fidelity in BOTH {
+        let setup = Arc::new(setup(1, [2.0, 0.5, 2.0], fidelity, 16));
+        let mut without = plan(&setup.topology, 1, 2);
+        let slices = std::mem::take(&mut without.slices);
+        let mut world = SimWorld::new(Arc::clone(&setup));
+        world.submit(&without).unwrap();
+        run(&mut world, setup.start + Duration::from_mins(30));
+        world.submit(&Plan { generation: Generation(2), slices, ..without }).unwrap();
+        let seen = run(&mut world, setup.start + Duration::from_mins(31)).pop().unwrap();
+        let used: f64 = seen.slices.iter().map(|slice| slice.used.as_f64()).sum();
+        let carried = seen.links[0].as_ref().unwrap().used.as_f64();
+        assert!(used > 0.0 && (used / carried - 1.0).abs() < 1e-6, "{fidelity:?}: {used} of {carried}");
+    }
+}
+
 #[test]
 fn an_older_plan_is_refused() {
     let setup = Arc::new(setup(1, [0.0; 3], Fidelity::Session, 13));

@@ -86,14 +86,12 @@ enum Kind {
 
 impl Expectation {
     pub(super) fn new(dns: &Dns, region: RegionId, ttl: Duration, habits: &Habits, load: &Load) -> Self {
-        let mut expectation = Expectation {
+        Expectation {
             caches: merge(caches(dns, region, habits, load)),
             ttl,
             extended_ttl: habits.keeps(true, ttl),
-            table: Octaves::tabulate(0, 1, |_| [0.0; 5]),
-        };
-        expectation.table = Octaves::tabulate(TABLE.0, TABLE.1, |lambda| expectation.sum(lambda));
-        expectation
+            table: Octaves::new(TABLE.0, TABLE.1),
+        }
     }
 
     pub(super) fn expected(&self, lambda: f64) -> Expected {
@@ -106,8 +104,10 @@ impl Expectation {
         Follow { honouring, ttl: self.ttl, extending, extended_ttl: self.extended_ttl }
     }
 
+    #[inline]
     fn at(&self, lambda: f64) -> [f64; 5] {
-        self.table.at(lambda).unwrap_or_else(|| self.sum(lambda))
+        let sum = |lambda| self.sum(lambda);
+        self.table.at(lambda, sum).unwrap_or_else(|| sum(lambda))
     }
 
     /// Queries, gaps, sum of gaps, share kept and honoured, share kept and extended.

@@ -139,6 +139,12 @@ impl Sweep {
 
     /// Walks on to `to` and returns the mean rate on the way \[1/s\]; the rate here when there is no way.
     pub fn mean_to(&mut self, to: Timestamp) -> f64 {
+        if to < self.piece.until {
+            // On one straight piece, as mostly, the mean is the value halfway.
+            let mean = self.piece.mean(self.at, to.max(self.at));
+            self.at = to.max(self.at);
+            return mean;
+        }
         let span = to.since(self.at);
         if span == Duration::ZERO { self.piece.at(self.at) } else { self.expected_to(to) / span.as_secs_f64() }
     }

@@ -37,6 +37,18 @@ impl Segment {
         self.from + (self.to - self.from) * part
     }
 
+    /// Mean from `from` to `to`, which lie within; the value there when they are the same.
+    #[inline]
+    pub(super) fn mean(&self, from: Timestamp, to: Timestamp) -> f64 {
+        if self.from == self.to {
+            return self.from;
+        }
+        // Spans within a piece that changes are far from 292 years: the sum fits.
+        let twice_part = (from.since(self.since).as_nanos() + to.since(self.since).as_nanos()) as f64
+            / self.until.since(self.since).as_nanos() as f64;
+        self.from + (self.to - self.from) * (0.5 * twice_part)
+    }
+
     /// Integral from `from` to `to`, which lie within [value · s].
     #[inline]
     pub(super) fn area(&self, from: Timestamp, to: Timestamp) -> f64 {

@@ -240,6 +240,9 @@ impl Network {
         if !self.is_contended(bundle) {
             let row = &mut self.bundles.rows[bundle as usize];
             let due = if row.head == f64::INFINITY {
+                if self.bundles.metas[bundle as usize].due_at == NONE {
+                    return;
+                }
                 NEVER
             } else {
                 row.advance(self.now);
@@ -350,6 +353,7 @@ impl Network {
     }
 
     /// Finds out whether a link is contended.
+    #[inline]
     pub(super) fn judge_link(&mut self, link: u32) {
         let row = &self.links[link as usize];
         if !row.contended && row.demand > row.capacity {

@@ -2,7 +2,7 @@
 
 use forebay_world::{SliceId, Timestamp};
 
-use super::{GroupIx, LinkIx, Network};
+use super::{Group, GroupIx, LinkIx, Network};
 
 /// What a group used since it was last asked.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -40,21 +40,21 @@ impl Network {
     /// What a group used since this was last asked.
     pub fn take_usage(&mut self, now: Timestamp, group: GroupIx) -> GroupUsage {
         self.pass(now);
-        self.fill_dirty();
         self.settle_group(group.0);
-        let row = &mut self.groups[group.0 as usize];
-        let (all, taken) = (row.totals, std::mem::replace(&mut row.taken, row.totals));
-        GroupUsage {
-            flow_seconds: all.flow_seconds - taken.flow_seconds,
-            short_flow_seconds: all.short - taken.short,
-            bits: all.bits - taken.bits,
-        }
+        self.groups[group.0 as usize].take_usage()
+    }
+
+    /// [`Network::take_usage`], then [`Network::set_count`], in one.
+    pub fn exchange(&mut self, now: Timestamp, group: GroupIx, count: f64) -> GroupUsage {
+        assert!(count >= 0.0 && count.is_finite(), "number of flows: {count}");
+        self.pass(now);
+        self.set_inelastic(group.0, count);
+        self.groups[group.0 as usize].take_usage()
     }
 
     /// What a link carried since this was last asked \[bit\].
     pub fn take_link_bits(&mut self, now: Timestamp, link: LinkIx) -> f64 {
         self.pass(now);
-        self.fill_dirty();
         let mut bits = self.links[link.0 as usize].bits_retired;
         for at in 0..self.links[link.0 as usize].groups.len() {
             let group = self.links[link.0 as usize].groups[at];
@@ -66,10 +66,8 @@ impl Network {
 
     /// What a slice used since this was last asked.
     pub fn take_slice_usage(&mut self, now: Timestamp, slice: SliceId) -> SliceIntegral {
-        self.pass(now);
-        self.fill_dirty();
+        let starved_seconds = self.take_starved(now, slice);
         let ix = self.slice_row(slice);
-        self.account_starved(ix);
         let row = &self.slices[ix as usize];
         let (mut bits, mut offered) = (row.bits_retired, row.offered_retired);
         for at in 0..row.groups.len() {
@@ -83,11 +81,20 @@ impl Network {
         SliceIntegral {
             bits: bits - std::mem::replace(&mut row.bits_taken, bits),
             offered_bits: offered - std::mem::replace(&mut row.offered_taken, offered),
-            starved_seconds: std::mem::take(&mut row.starved_seconds),
+            starved_seconds,
         }
     }
 
-    /// Brings a group's totals up to now. Rates since the last change must be known.
+    /// For how long a slice starved since this was last asked, here or with all else that it used \[s\].
+    pub fn take_starved(&mut self, now: Timestamp, slice: SliceId) -> f64 {
+        self.pass(now);
+        let ix = self.slice_row(slice);
+        self.account_starved(ix);
+        std::mem::take(&mut self.slices[ix as usize].starved_seconds)
+    }
+
+    /// Brings a group's totals up to now. Rates since the last change must be known; those from now on need not be.
+    #[inline]
     pub(super) fn settle_group(&mut self, group: u32) {
         let row = &mut self.groups[group as usize];
         let bundle = &mut self.bundles.rows[row.bundle as usize];
@@ -117,5 +124,17 @@ impl Network {
             let guarantee = planned.guarantee.as_f64();
             row.demand >= guarantee && rate < guarantee * STARVED_SHARE
         });
+    }
+}
+
+impl Group {
+    /// What was used since this was last asked, up to when the totals were last brought up to date.
+    fn take_usage(&mut self) -> GroupUsage {
+        let (all, taken) = (self.totals, std::mem::replace(&mut self.taken, self.totals));
+        GroupUsage {
+            flow_seconds: all.flow_seconds - taken.flow_seconds,
+            short_flow_seconds: all.short - taken.short,
+            bits: all.bits - taken.bits,
+        }
     }
 }

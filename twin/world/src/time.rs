@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::{Add, AddAssign, Div, Mul, Rem, Sub};
 use std::str::FromStr;
 
-use crate::units::{UnitError, impl_serde_as_text, parse_quantity, write_quantity};
+use crate::units::{UnitError, impl_serde_as_text, nearest, parse_quantity, write_quantity};
 
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
@@ -169,8 +169,7 @@ impl Duration {
     /// From a number of seconds that a model computed: rounded to the nearest nanosecond, negative and
     /// undefined values become zero, and what is too long becomes [`Duration::MAX`].
     pub fn from_secs_f64_saturating(seconds: f64) -> Self {
-        // A float-to-integer `as` saturates and takes NaN to zero.
-        Duration((seconds * NANOS_PER_SECOND as f64).round() as u64)
+        Duration(nearest(seconds * NANOS_PER_SECOND as f64))
     }
 
     /// Nanoseconds.

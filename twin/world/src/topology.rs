@@ -97,7 +97,9 @@ impl Topology {
 
     /// All region × class cells, in dense order.
     pub fn cell_ids(&self) -> impl Iterator<Item = (RegionId, ClassId)> + '_ {
-        (0..self.cells()).map(|cell| self.cell_at(cell))
+        let classes = self.classes.len();
+        (0..self.regions.len())
+            .flat_map(move |region| (0..classes).map(move |class| (RegionId::at(region), ClassId::at(class))))
     }
 
     /// The region, by id.

@@ -42,6 +42,16 @@ macro_rules! impl_serde_as_text {
 }
 pub(crate) use impl_serde_as_text;
 
+/// The nearest whole number, halves away from zero; negative and undefined values become zero, and what is too large the
+/// largest. The same as [`f64::round`] and a cast, without the call that the former is where processors are not
+/// presumed to round by themselves.
+#[inline]
+pub const fn nearest(value: f64) -> u64 {
+    // The cast cuts towards zero, saturates and takes NaN to zero; the difference is exact.
+    let whole = value as u64;
+    whole.saturating_add((value - whole as f64 >= 0.5) as u64)
+}
+
 /// Reads `number unit` into a count of the smallest unit; the number may have decimals as long as the count is whole.
 pub(crate) fn parse_quantity(text: &str, units: &[(&str, u64)], allowed: &'static str) -> Result<u64, UnitError> {
     let refuse = || UnitError::new(text, allowed);
@@ -89,7 +99,7 @@ macro_rules! quantity {
 
             /// Rounded from a float; negative and undefined values become zero.
             pub fn from_f64(value: f64) -> Self {
-                $name(value.round() as u64)
+                $name(nearest(value))
             }
 
             /// Less `other`, not below zero.
@@ -211,6 +221,17 @@ impl Bytes {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn nearest_is_round_and_cast() {
+        let halves = (0..1000).map(|n| f64::from(n) * 0.5);
+        let edges = [0.499_999_999_999_999_94, 4_503_599_627_370_495.5, 9_007_199_254_740_993.0, 1.8e19, 1e300];
+        let odd = [-0.5, -3.7, f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -0.0];
+        for value in halves.chain(edges).chain(odd) {
+            assert_eq!(nearest(value), value.round() as u64, "{value}");
+            assert_eq!(nearest(value.next_down()), value.next_down().round() as u64, "below {value}");
+        }
+    }
 
     #[test]
     fn quantities_print_and_parse_with_their_unit() {
