@@ -221,7 +221,8 @@ impl<'a> Level<'a> {
             if level < peak * (1.0 - EPSILON) && moves > 0 && at > 0 {
                 let late = members.iter().any(|&bundle| {
                     let load = self.loads[bundle as usize];
-                    load > 0.0 && load > level * self.rows[bundle as usize].count * (1.0 + EPSILON) && !in_slice(bundle)
+                    let due = level * self.rows[bundle as usize].count * (1.0 + EPSILON) + capacity * EPSILON;
+                    load > 0.0 && load > due && !in_slice(bundle)
                 });
                 if late {
                     self.raise_again(from);
@@ -258,9 +259,26 @@ impl<'a> Level<'a> {
 
     fn try_level(&self, link: u32) -> f64 {
         let (members, capacity, _) = self.limit(link);
-        let carried: f64 = members.iter().map(|&bundle| self.loads[bundle as usize].max(0.0)).sum();
-        let flows: f64 = members.iter().map(|&bundle| -self.loads[bundle as usize].min(0.0)).sum();
-        if flows > 0.0 { ((capacity - carried) / flows).max(0.0) } else { f64::INFINITY }
+        let mut level = -1.0;
+        loop {
+            // Those with caps up to the last level are at them, the others share what these leave.
+            let (mut carried, mut flows, mut cap_min) = (0.0, 0.0, f64::INFINITY);
+            for &bundle in members {
+                let (load, cap) = (self.loads[bundle as usize], self.rows[bundle as usize].cap);
+                if load >= 0.0 {
+                    carried += load;
+                } else if cap <= level {
+                    carried -= load * cap;
+                } else {
+                    flows -= load;
+                    cap_min = cap.min(cap_min);
+                }
+            }
+            level = if flows > 0.0 { ((capacity - carried) / flows).max(0.0).max(level) } else { f64::INFINITY };
+            if level < cap_min || level == f64::INFINITY {
+                return level;
+            }
+        }
     }
 
     /// Takes back that bundles were stopped, from position `from` on.
