@@ -1,7 +1,7 @@
 //! Completions of elastic flows, one and its successor an iteration.
 //!
 //! `flow`: a closed loop of N flows over 100 links, between random hosts; without slices, with three on every host's
-//! link, and solved naively (every flow on its own, from scratch at every completion) beside it. Nearly every flow has a
+//! link (`sliced`), with three on every link between regions (`sliced-backbone`), and solved naively (every flow on its own, from scratch at every completion) beside it. Nearly every flow has a
 //! path of its own, which is the worst case. `region`: the shape that this crate makes of it: virtual machines with
 //! their own links behind the access links of eight regions, three classes of flows with caps, one in five served from
 //! afar, and access links too small for all; without slices and with one for each region and class.
@@ -87,7 +87,8 @@ fn completions(c: &mut Criterion) {
     let mut group = c.benchmark_group("flow");
     group.throughput(Throughput::Elements(1));
     for flows in [1_000, 10_000] {
-        for (name, slicing) in [("plain", Slicing::None), ("sliced", Slicing::Access)] {
+        let slicings = [("plain", Slicing::None), ("sliced", Slicing::Access), ("sliced-backbone", Slicing::Backbone)];
+        for (name, slicing) in slicings {
             let mut flow = Flow::new(flows, slicing);
             flow.complete(flows.min(2_000));
             group.bench_function(format!("{name}/{flows}"), |b| b.iter(|| flow.complete(1)));

@@ -31,8 +31,11 @@
 //!
 //! A link whose flows fit even when each takes its cap couples nobody. Only the others, *contended*, enter a filling.
 //! Groups that the same contended links, slice and cap limit are one *bundle* with one rate; bundles joined by
-//! contended links or slices make a *component*, and a change refills its own component only, once per instant,
-//! from the first link that it can concern. Elastic flows of a bundle share a virtual clock that counts the bits served
+//! contended links or slices make a *component*, and a change refills its own component only, once per instant.
+//! Links are looked at in the order in which they filled up last time, each once where that order still holds; without
+//! slices, from the first link that a change can concern. With slices there is no such place to begin: a slice with one
+//! flow more gives each of its flows less speed from the start, on every link that any of them crosses. What stays is
+//! how other slices reach their guarantees. Elastic flows of a bundle share a virtual clock that counts the bits served
 //! to each since time began (processor sharing); a flow ends when that clock passes what it read at its start plus
 //! the flow's size, so a change of rate touches no flow.
 
@@ -53,6 +56,7 @@ use forebay_world::{PlannedSlice, SliceId, Timestamp};
 use component::Component;
 use contention::Bundles;
 use elastic::{Due, Finish, FlowSlot};
+use excess::Instant;
 use filling::Scratch;
 use key::{Key, KeyHasher};
 use usage::Totals;
@@ -108,6 +112,8 @@ pub struct Network {
     /// Components to fill again.
     dirty: Vec<u32>,
     dues: Vec<Due>,
+    /// Changes of capacities and of slices' rates.
+    plans: u64,
     scratch: Scratch,
 }
 
@@ -126,6 +132,10 @@ struct Link {
     step: u32,
     /// Sum of the guarantees of slices that stand on it \[bit/s\].
     guaranteed: u64,
+    /// What its bundles carry when every slice is filled up to its guarantee alone, but for rounding \[bit/s\].
+    guaranteed_load: f64,
+    /// When excess filled it up last time.
+    full_at: Instant,
     groups: Vec<u32>,
     /// Bundles with flows that cross it, while contended.
     active: Vec<u32>,
@@ -155,6 +165,8 @@ struct Slice {
     active: Vec<u32>,
     /// A lower bound on the caps of those.
     cap_min: f64,
+    /// The network's `plans` when it was filled up to its guarantee alone; zero when its flows have changed since.
+    guaranteed_as_of: u64,
     starved: bool,
     starved_since: u64,
     starved_seconds: f64,
@@ -195,7 +207,7 @@ struct Group {
 impl Network {
     /// A network without links, at the epoch.
     pub fn new() -> Self {
-        Network { flows_free: NONE, ..Network::default() }
+        Network { flows_free: NONE, plans: 1, ..Network::default() }
     }
 
     /// Adds a link of this capacity \[bit/s\].
@@ -210,6 +222,8 @@ impl Network {
             component: NONE,
             step: NONE,
             guaranteed: 0,
+            guaranteed_load: 0.0,
+            full_at: Instant::NEVER,
             groups: Vec::new(),
             active: Vec::new(),
             cap_min: f64::INFINITY,
@@ -242,6 +256,7 @@ impl Network {
     pub fn set_capacity(&mut self, now: Timestamp, link: LinkIx, capacity: f64) {
         assert!(capacity >= 0.0 && capacity.is_finite(), "capacity of a link: {capacity}");
         self.pass(now);
+        self.plans += 1;
         let row = &mut self.links[link.0 as usize];
         row.capacity = capacity;
         if row.contended {
@@ -270,6 +285,7 @@ impl Network {
             assert!(crosses, "slice {slice} has flows that do not cross link {}", link.0);
         }
         self.account_starved(ix);
+        self.plans += 1;
         if let Some(old) = self.slices[ix as usize].standing {
             let (at, guarantee) = (self.slices[ix as usize].link, old.guarantee.0);
             self.links[at as usize].guaranteed -= guarantee;
@@ -292,6 +308,7 @@ impl Network {
         self.pass(now);
         let ix = self.slice_row(slice);
         if let Some(old) = self.slices[ix as usize].standing {
+            self.plans += 1;
             self.account_starved(ix);
             let at = self.slices[ix as usize].link;
             self.links[at as usize].guaranteed -= old.guarantee.0;
@@ -497,6 +514,7 @@ impl Network {
                 bundles: Vec::new(),
                 active: Vec::new(),
                 cap_min: f64::INFINITY,
+                guaranteed_as_of: 0,
                 starved: false,
                 starved_since: 0,
                 starved_seconds: 0.0,

@@ -446,3 +446,32 @@ fn a_clock_that_has_run_long_still_keeps_time() {
         now += Duration::from_secs(10);
     }
 }
+
+/// Two links here are full at the same level but for rounding, whichever is looked at first.
+#[test]
+fn links_that_only_rounding_tells_apart_do_not_mislead_a_filling() {
+    use Change::{Join, SetCount, SetSlice, Start};
+    let changes = [
+        Start(26, 1),
+        Join(6),
+        Join(1),
+        SetSlice(4, 0, 50, 1, 0),
+        SetCount(11, 1),
+        Join(47),
+        Join(5),
+        Join(42),
+        Start(14, 1),
+        Join(7),
+        SetSlice(1, 2, 33, 1, 0),
+        Start(41, 1),
+        Start(56, 1),
+        Join(7),
+        Start(9, 1),
+        Start(45, 1),
+        Join(42),
+    ];
+    let mut history = History::new();
+    changes.iter().for_each(|change| history.apply(change));
+    let (model, _) = history.model();
+    model.assert_feasible_and_work_conserving(&model.rates());
+}

@@ -9,6 +9,8 @@ use super::{NONE, Network};
 pub(super) struct Component {
     /// Its links, in the order in which they filled up last time.
     pub(super) order: Vec<u32>,
+    /// The same in the order in which excess filled them up last time; empty when links have come or gone.
+    pub(super) excess_order: Vec<u32>,
     pub(super) slices: Vec<u32>,
     /// What happened at each link in `order`, as far as it still holds.
     pub(super) steps: Vec<Step>,
@@ -51,10 +53,12 @@ impl Network {
     /// A component with nothing in it yet.
     pub(super) fn add_component(&mut self) -> u32 {
         if let Some(ix) = self.components_free.pop() {
+            self.components[ix as usize].excess_order.clear();
             return ix;
         }
         self.components.push(Component {
             order: Vec::new(),
+            excess_order: Vec::new(),
             slices: Vec::new(),
             steps: Vec::new(),
             stopped: Vec::new(),
@@ -92,6 +96,7 @@ impl Network {
         let mut order = std::mem::take(&mut self.components[from as usize].order);
         let mut slices = std::mem::take(&mut self.components[from as usize].slices);
         let row = &mut self.components[into as usize];
+        row.excess_order.clear();
         for &link in &order {
             self.links[link as usize].component = into;
             self.links[link as usize].step = row.order.len() as u32;
@@ -178,6 +183,7 @@ impl Network {
         let dirty = self.components[component as usize].dirty;
         self.unsettle(component, 0);
         self.components[component as usize].stale = 0;
+        self.components[component as usize].excess_order.clear();
         for at in 0..parts {
             let top = find(&mut root, at as u32) as usize;
             if homes[top] == NONE {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::elastic::{Head, NEVER, after, bundle_source};
+use super::excess::Instant;
 use super::key::{Key, KeyHasher};
 use super::{COOL_SHARE, NONE, Network, PATH_LINKS_MAX};
 
@@ -13,6 +14,11 @@ pub(super) struct Bundles {
     pub(super) paths: Vec<Path>,
     /// In a filling: what the bundle carries, when it has stopped \[bit/s\]; less its number of flows, while it rises.
     pub(super) loads: Vec<f64>,
+    /// The contended slice that limits the bundle, or none.
+    pub(super) slices: Vec<u32>,
+    /// What the bundle carries, and its links are loaded with, when its slice is filled up to its guarantee alone
+    /// \[bit/s\].
+    pub(super) guaranteed: Vec<f64>,
     pub(super) metas: Vec<Meta>,
     /// Asked by key only, never walked.
     of: HashMap<Key, u32, KeyHasher>,
@@ -178,12 +184,16 @@ impl Network {
             self.bundles.rows[ix as usize] = row;
             self.bundles.paths[ix as usize] = path;
             self.bundles.loads[ix as usize] = 0.0;
+            self.bundles.slices[ix as usize] = NONE;
+            self.bundles.guaranteed[ix as usize] = 0.0;
             self.bundles.metas[ix as usize] = Meta { groups, heads, ..meta };
             ix
         } else {
             self.bundles.rows.push(row);
             self.bundles.paths.push(path);
             self.bundles.loads.push(0.0);
+            self.bundles.slices.push(NONE);
+            self.bundles.guaranteed.push(0.0);
             self.bundles.metas.push(meta);
             self.bundles.rows.len() as u32 - 1
         };
@@ -222,6 +232,7 @@ impl Network {
             self.unsettle(component, step);
             self.bundles.rows[ix].count = count;
             self.bundles.loads[ix] = -count;
+            self.forget_guarantee(self.bundles.slices[ix]);
         } else if meta.active {
             self.displace(bundle);
             self.bundles.rows[ix].count = 0.0;
@@ -306,6 +317,9 @@ impl Network {
             row.cap_min = row.cap_min.min(cap);
             let other = row.component;
             self.unite(component, other);
+            self.bundles.slices[ix] = path.slice;
+            self.bundles.guaranteed[ix] = 0.0;
+            self.forget_guarantee(path.slice);
         }
         self.bundles.metas[ix].active = true;
         let (component, step) = self.whereabouts(bundle);
@@ -325,12 +339,17 @@ impl Network {
         self.bundles.rows[ix].rate = 0.0;
         let path = self.bundles.paths[ix];
         let (link_at, slice_at) = (self.bundles.metas[ix].link_at, self.bundles.metas[ix].slice_at);
+        let guaranteed = std::mem::take(&mut self.bundles.guaranteed[ix]);
+        let slice = std::mem::replace(&mut self.bundles.slices[ix], NONE);
+        self.forget_guarantee(slice);
         for (&link, at) in path.links().iter().zip(link_at) {
             let row = &mut self.links[link as usize];
             row.active.swap_remove(at as usize);
             row.best_effort -= u32::from(slice_at == NONE);
+            row.guaranteed_load -= guaranteed;
             if row.active.is_empty() {
                 row.cap_min = f64::INFINITY;
+                row.guaranteed_load = 0.0;
             }
             if let Some(&moved) = row.active.get(at as usize) {
                 let place = self.bundles.paths[moved as usize].links().iter().position(|&other| other == link);
@@ -380,6 +399,7 @@ impl Network {
         row.contended = true;
         row.component = component;
         row.step = 0;
+        row.full_at = Instant::NEVER;
         self.regroup(link);
     }
 
@@ -394,6 +414,7 @@ impl Network {
         let row = &mut self.components[component as usize];
         row.order.remove(step as usize);
         row.stale = u32::MAX / 2;
+        row.excess_order.clear();
         for (at, &link) in row.order.iter().enumerate().skip(step as usize) {
             self.links[link as usize].step = at as u32;
         }

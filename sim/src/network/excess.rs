@@ -1,449 +1,435 @@
 //! Phase 2 of a filling: what guarantees leave goes to slices, by priority and weight, up to their ceilings.
 //!
-//! Every rising flow of a slice has the same rate, h(t) = α + β·t with β = weight / rising flows, so what a link
-//! carries is a line too, until a flow stops and the others of its slice go on faster. Two kinds of links need no new
-//! line then. On the slice's own link the slice rises by its weight, however its flows share it. And a link on which
-//! flows of one slice only rise is full when they reach a certain rate, whenever that is.
+//! Every rising flow of a slice has the same rate, a line over filling time, until some of the slice's flows stop and
+//! the others go on faster. Nothing that happens in filling time changes what was before. So a link that is looked at
+//! when all that fill up before it are done is full at (capacity − what it carries at zero) / slope, by the lines as
+//! they are then, and no line of a link need be kept up with every stop. Links are looked at in the order of the last
+//! time; one that turns out to be full before a slice that crosses it was last changed is moved up, and what was done in
+//! between is undone. Stops for a cap or a ceiling concern their slice only, and happen when a link looks so far ahead.
 
-use super::filling::EPSILON;
-use super::{NONE, Network, PATH_LINKS_MAX};
+use super::contention::Row;
+use super::filling::{EPSILON, pull};
+use super::{Link, NONE, Network, Slice};
 
-/// Work space that outlives a filling only to keep its memory.
+/// Filling time: slices of one priority rise from zero to infinity before those of the next begin.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+pub(super) struct Instant {
+    priority: u16,
+    at: f64,
+}
+
+impl Instant {
+    pub(super) const ZERO: Instant = Instant { priority: 0, at: 0.0 };
+    pub(super) const NEVER: Instant = Instant { priority: u16::MAX, at: f64::INFINITY };
+
+    fn or_later(self, other: Instant) -> Instant {
+        if other > self { other } else { self }
+    }
+}
+
+/// Work space that outlives a filling only to keep its memory, but for `starts`.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Scratch {
-    /// What links carry, by link.
+    /// How slices begin to rise, by slice, as long as their guarantees are as they were.
+    starts: Vec<Line>,
+    /// How they rise now, by slice.
     lines: Vec<Line>,
-    /// Links on which flows of several slices rise, or of the one that stands on it.
-    shared: Vec<u32>,
-    /// Which of these is full first, of each [`BLOCK`] neighbours.
-    blocks: Vec<Block>,
-    /// Slices with flows that rise.
-    rises: Vec<Rise>,
-    /// Their bundles.
-    open: Vec<u32>,
-    /// Their flows on links other than their own.
-    shares: Vec<Share>,
-    /// Rises of which some flows were stopped, and the others do not go on faster yet.
-    slowed: Vec<u32>,
-    /// Where open bundles stand, by bundle.
-    places: Vec<Place>,
+    /// What lines were before they changed, to undo it.
+    undo: Vec<(u32, Line)>,
+    steps: Vec<Step>,
+    /// Bundles in the order in which they stopped.
+    stopped: Vec<u32>,
 }
 
-/// Links that are looked at together for the first one that is full.
-const BLOCK: usize = 16;
-
-/// More than one rise.
-const MANY: u32 = u32::MAX - 1;
-
-/// Which link of a block is full first, and when, unless it is `stale`.
-#[derive(Clone, Copy, Debug)]
-struct Block {
-    full_at: f64,
-    link: u32,
-    stale: bool,
-}
-
-/// What a link carries: `at_zero` + `slope`·t \[bit/s\]. Where flows of one slice `only` rise, these are left out.
-#[derive(Clone, Copy, Debug)]
+/// How the rising flows of a slice rise: each has the rate `at_zero` + `slope`·t \[bit/s\].
+#[derive(Clone, Copy, Debug, Default)]
 struct Line {
     at_zero: f64,
     slope: f64,
-    /// When it is full, unless it is `stale`.
-    full_at: f64,
-    /// Bundles on it that rise.
-    open: u32,
-    /// The one rise whose flows rise on it, or `MANY`.
-    only: u32,
-    /// The share that was added last.
-    share: u32,
-    block: u32,
-    stale: bool,
-}
-
-/// Flows of one slice that rise on one link.
-#[derive(Clone, Copy, Debug)]
-struct Share {
-    link: u32,
-    rise: u32,
-    open: u32,
+    /// When a cap or the ceiling stops some of them.
+    next_at: f64,
+    /// Flows that rise, and bundles.
     flows: f64,
-}
-
-/// Position of a bundle among the open ones, its rise, and its shares of the links on its path.
-#[derive(Clone, Copy, Debug)]
-struct Place {
-    at: u32,
-    rise: u32,
-    shares: [u32; PATH_LINKS_MAX],
-}
-
-/// A slice whose flows rise.
-#[derive(Clone, Copy, Debug)]
-struct Rise {
-    slice: u32,
-    /// The link it stands on, or none when that is not contended.
-    own: u32,
-    priority: u8,
-    weight: f64,
+    open: u32,
+    weight: u32,
     /// When it is at its ceiling.
     ceiling_at: f64,
-    /// Its bundles that rise, among the open ones.
-    from: u32,
-    end: u32,
-    /// Its shares.
-    shares_from: u32,
-    shares_end: u32,
-    /// Its flows that rise.
-    flows: f64,
-    /// Rate of each of these: `at_zero` + `slope`·t \[bit/s\].
-    at_zero: f64,
-    slope: f64,
     /// No cap among them is below this \[bit/s\].
     cap_min: f64,
-    /// What stops some of them next, and when, as far as lines of links do not say.
-    next: Stop,
-    next_at: f64,
-    /// Listed as slowed.
+    /// When it last changed.
+    changed: f64,
+    changed_in: u16,
+    priority: u16,
+    /// Some of them were stopped, and the others do not go on faster yet.
     slowed: bool,
 }
 
+/// What happened when a link was looked at.
 #[derive(Clone, Copy, Debug)]
-enum Stop {
-    Ceiling,
-    Cap,
-    /// A link on which no other slice's flows rise is full.
-    Link(u32),
+struct Step {
+    /// Where the bundles that it stopped begin among the stopped.
+    from: u32,
+    /// Where what it changed begins in `undo`.
+    undo_from: u32,
+    /// When it was full.
+    full_at: Instant,
+    /// When somebody was stopped last so far.
+    peak: Instant,
 }
 
-const NO_LINE: Line =
-    Line { at_zero: 0.0, slope: 0.0, full_at: 0.0, open: 0, only: NONE, share: NONE, block: 0, stale: true };
-const NO_PLACE: Place = Place { at: NONE, rise: NONE, shares: [NONE; PATH_LINKS_MAX] };
+/// What a look at a link finds.
+struct Look {
+    /// Bundles that rise until it is full.
+    rising: usize,
+    full_at: Instant,
+    /// Something was stopped on it too late.
+    overfull: bool,
+    /// How fast it fills up then \[bit/s\].
+    slope: f64,
+    /// When a cap or ceiling stopped somebody last.
+    capped_at: Instant,
+}
+
+/// A filling of excess.
+struct Excess<'a> {
+    links: &'a [Link],
+    slices: &'a [Slice],
+    rows: &'a [Row],
+    slice_of: &'a [u32],
+    loads: &'a mut [f64],
+    rates: &'a mut [f64],
+    rising: &'a mut Vec<u32>,
+    lines: &'a mut [Line],
+    undo: &'a mut Vec<(u32, Line)>,
+    steps: &'a mut Vec<Step>,
+    stopped: &'a mut Vec<u32>,
+}
 
 impl Network {
-    /// Begins a filling: no link carries anything, and no slice may rise.
-    pub(super) fn begin_excess(&mut self, links: &[u32]) {
-        let scratch = &mut self.scratch.excess;
-        scratch.rises.clear();
-        scratch.open.clear();
-        scratch.places.resize(self.bundles.rows.len(), NO_PLACE);
-        scratch.lines.resize(self.links.len(), NO_LINE);
-        for &link in links {
-            scratch.lines[link as usize] = NO_LINE;
-        }
-    }
-
-    /// Adds what a slice carries to its links.
-    pub(super) fn load_links(&mut self, slice: u32) {
-        for &bundle in &self.slices[slice as usize].active {
-            let load = self.bundles.loads[bundle as usize];
-            for &link in self.bundles.paths[bundle as usize].links() {
-                self.scratch.excess.lines[link as usize].at_zero += load;
-            }
-        }
-    }
-
-    /// Whether a link carries more than it can.
-    pub(super) fn is_overfull(&self, link: u32) -> bool {
-        self.scratch.excess.lines[link as usize].at_zero > self.links[link as usize].capacity * (1.0 + EPSILON)
-    }
-
-    /// Notes that a slice reached its guarantee when its flows were at `level` \[bit/s\]. Those that this stopped, below
-    /// their cap, may rise further.
+    /// Notes that a slice, filled alone, reached its guarantee when its flows were at `level` \[bit/s\]. Those below their
+    /// cap may rise further.
     pub(super) fn offer_excess(&mut self, slice: u32, level: f64) {
-        let from = self.scratch.excess.open.len() as u32;
+        let line = self.line_from(slice, level, |_, _| true);
+        let starts = &mut self.scratch.excess.starts;
+        if starts.len() <= slice as usize {
+            starts.resize(slice as usize + 1, Line::default());
+        }
+        starts[slice as usize] = line;
+    }
+
+    /// Notes the same of a slice that meets others, for this filling only.
+    pub(super) fn offer_excess_once(&mut self, slice: u32, level: f64) {
+        let line = self.line_from(slice, level, |rates, bundle| rates[bundle as usize] >= level);
+        self.scratch.excess.lines[slice as usize] = line;
+    }
+
+    /// How flows of a slice begin to rise from `level` that are below their cap there, and for which `is_there` holds.
+    fn line_from(&mut self, slice: u32, level: f64, is_there: impl Fn(&[f64], u32) -> bool) -> Line {
         let row = &self.slices[slice as usize];
-        let (mut total, mut flows, mut cap_min) = (0.0, 0.0, f64::INFINITY);
+        let planned = row.standing.expect("a contended slice stands");
+        let mut line = Line {
+            at_zero: level,
+            weight: planned.weight.max(1),
+            cap_min: f64::INFINITY,
+            priority: u16::from(planned.priority),
+            ..Line::default()
+        };
+        let mut total = 0.0;
         for &bundle in &row.active {
-            let bundle_row = &self.bundles.rows[bundle as usize];
+            let row = &self.bundles.rows[bundle as usize];
             total += self.bundles.loads[bundle as usize];
-            if self.scratch.rates[bundle as usize] >= level && bundle_row.cap > level {
-                self.scratch.excess.open.push(bundle);
-                flows += bundle_row.count;
-                cap_min = bundle_row.cap.min(cap_min);
+            if row.cap > level && is_there(&self.scratch.rates, bundle) {
+                self.bundles.loads[bundle as usize] = -row.count;
+                line.open += 1;
+                line.flows += row.count;
+                line.cap_min = row.cap.min(line.cap_min);
             }
         }
-        let end = self.scratch.excess.open.len() as u32;
-        if from == end {
-            return;
+        line.ceiling_at = ((planned.ceiling.as_f64() - total) / f64::from(line.weight)).max(0.0);
+        line.bend(Instant::ZERO);
+        line
+    }
+
+    /// Lets all slices begin as if each were alone.
+    pub(super) fn begin_excess(&mut self, slices: &[u32]) {
+        let scratch = &mut self.scratch.excess;
+        scratch.lines.resize(scratch.starts.len(), Line::default());
+        for &slice in slices {
+            scratch.lines[slice as usize] = scratch.starts[slice as usize];
         }
-        let planned = row.standing.expect("a contended slice stands");
-        let weight = f64::from(planned.weight.max(1));
-        self.scratch.excess.rises.push(Rise {
-            slice,
-            own: if self.links[row.link as usize].contended { row.link } else { NONE },
-            priority: planned.priority,
-            weight,
-            ceiling_at: (planned.ceiling.as_f64() - total) / weight,
-            from,
-            end,
-            shares_from: 0,
-            shares_end: 0,
-            flows,
-            at_zero: level,
-            slope: 0.0,
-            cap_min,
-            next: Stop::Ceiling,
-            next_at: f64::INFINITY,
-            slowed: false,
-        });
     }
 
     /// Fills excess, priority by priority.
-    pub(super) fn fill_excess(&mut self, links: &[u32]) {
-        let mut scratch = std::mem::take(&mut self.scratch.excess);
-        scratch.rises.sort_unstable_by_key(|rise| (rise.priority, rise.slice));
-        let mut from = 0;
-        while from < scratch.rises.len() {
-            let priority = scratch.rises[from].priority;
-            let end = scratch.rises.partition_point(|rise| rise.priority <= priority);
-            self.begin_priority(links, &mut scratch, from, end);
-            self.fill_priority(&mut scratch, from, end);
-            from = end;
+    pub(super) fn fill_excess(&mut self, component: u32, links: &[u32]) {
+        let mut order = std::mem::take(&mut self.components[component as usize].excess_order);
+        if order.is_empty() {
+            order.extend_from_slice(links);
+            let full_at = |link: u32| self.links[link as usize].full_at;
+            order.sort_by(|&a, &b| {
+                full_at(a).priority.cmp(&full_at(b).priority).then(full_at(a).at.total_cmp(&full_at(b).at))
+            });
         }
-        self.scratch.excess = scratch;
-    }
-
-    /// Lets slices `from` to `end` begin to rise.
-    fn begin_priority(&self, links: &[u32], scratch: &mut Scratch, from: usize, end: usize) {
-        for &link in links {
-            let line = &mut scratch.lines[link as usize];
-            *line = Line { at_zero: line.at_zero, ..NO_LINE };
-        }
-        scratch.shares.clear();
-        for ix in from..end {
-            let Rise { own, from, end, .. } = scratch.rises[ix];
-            let shares_from = scratch.shares.len() as u32;
-            for at in from..end {
-                let bundle = scratch.open[at as usize];
-                let count = self.bundles.rows[bundle as usize].count;
-                let mut place = Place { at, rise: ix as u32, ..NO_PLACE };
-                for (to, &link) in place.shares.iter_mut().zip(self.bundles.paths[bundle as usize].links()) {
-                    let line = &mut scratch.lines[link as usize];
-                    line.open += 1;
-                    if link == own {
-                        line.only = MANY;
-                        continue;
-                    }
-                    if line.share == NONE || line.share < shares_from {
-                        line.share = scratch.shares.len() as u32;
-                        line.only = if line.only == NONE { ix as u32 } else { MANY };
-                        scratch.shares.push(Share { link, rise: ix as u32, open: 0, flows: 0.0 });
-                    }
-                    let share = &mut scratch.shares[line.share as usize];
-                    share.open += 1;
-                    share.flows += count;
-                    *to = line.share;
-                }
-                scratch.places[bundle as usize] = place;
-            }
-            let rise = &mut scratch.rises[ix];
-            rise.shares_from = shares_from;
-            rise.shares_end = scratch.shares.len() as u32;
-        }
-        let lines = &mut scratch.lines;
-        scratch.shared.clear();
-        scratch.shared.extend(links.iter().filter(|&&link| lines[link as usize].only == MANY));
-        for (at, &link) in scratch.shared.iter().enumerate() {
-            lines[link as usize].block = (at / BLOCK) as u32;
-        }
-        // One more, for the links that are not looked at.
-        let blocks = scratch.shared.len() / BLOCK + 1;
-        scratch.blocks.clear();
-        scratch.blocks.resize(blocks, Block { full_at: f64::INFINITY, link: NONE, stale: true });
-        for ix in from..end {
-            let rise = scratch.rises[ix];
-            if rise.own != NONE {
-                scratch.lines[rise.own as usize].slope += rise.weight;
-            }
-            for share in &scratch.shares[rise.shares_from as usize..rise.shares_end as usize] {
-                let line = &mut scratch.lines[share.link as usize];
-                if line.only == share.rise {
-                    line.at_zero -= share.flows * rise.at_zero;
-                }
-            }
-            // What its flows carry already is in the links' lines, so only slopes are new.
-            self.set_speed(scratch, ix, 0.0);
-        }
-    }
-
-    /// Raises slices `from` to `end` until all their flows have stopped.
-    fn fill_priority(&mut self, scratch: &mut Scratch, from: usize, end: usize) {
-        let mut now = 0.0f64;
-        let mut slice = earliest(&scratch.rises, from, end);
-        loop {
-            let (full_at, link) = self.first_full(scratch);
-            let slice_at = slice.map_or(f64::INFINITY, |ix| scratch.rises[ix].next_at);
-            match slice {
-                _ if link != NONE && full_at <= slice_at => {
-                    now = now.max(full_at);
-                    self.stop_on(scratch, link, now);
-                }
-                Some(ix) => {
-                    now = now.max(slice_at);
-                    self.stop_in(scratch, ix, now);
-                }
-                None => break,
-            }
-            while let Some(ix) = scratch.slowed.pop() {
-                self.set_speed(scratch, ix as usize, now);
-                let next_at = scratch.rises[ix as usize].next_at;
-                if slice.is_some_and(|first| next_at < scratch.rises[first].next_at) {
-                    slice = Some(ix as usize);
-                }
-            }
-            // A slice that goes on faster may have come to be later, or to be done.
-            if slice.is_some_and(|ix| scratch.rises[ix].next_at != slice_at) {
-                slice = earliest(&scratch.rises, from, end);
-            }
-        }
-    }
-
-    /// The link that is full first and when, of those where flows of several slices rise.
-    fn first_full(&self, scratch: &mut Scratch) -> (f64, u32) {
-        let mut first = (f64::INFINITY, NONE);
-        for (at, block) in scratch.blocks.iter_mut().enumerate() {
-            if block.stale {
-                *block = Block { full_at: f64::INFINITY, link: NONE, stale: false };
-                for &link in scratch.shared[at * BLOCK..].iter().take(BLOCK) {
-                    let line = &mut scratch.lines[link as usize];
-                    if line.stale {
-                        line.stale = false;
-                        let left = self.links[link as usize].capacity - line.at_zero;
-                        let rises = line.open > 0 && line.slope > 0.0;
-                        line.full_at = if rises { left / line.slope } else { f64::INFINITY };
-                    }
-                    if line.full_at < block.full_at {
-                        block.full_at = line.full_at;
-                        block.link = link;
-                    }
-                }
-            }
-            if block.full_at < first.0 {
-                first = (block.full_at, block.link);
-            }
-        }
-        first
-    }
-
-    /// Stops all that rise on a full link.
-    fn stop_on(&mut self, scratch: &mut Scratch, link: u32, now: f64) {
-        for at in 0..self.links[link as usize].active.len() {
-            let bundle = self.links[link as usize].active[at];
-            if scratch.places[bundle as usize].at != NONE {
-                self.stop(scratch, bundle, now);
-            }
-        }
-    }
-
-    /// Stops what a slice's next stop is for.
-    fn stop_in(&mut self, scratch: &mut Scratch, ix: usize, now: f64) {
-        let rise = scratch.rises[ix];
-        let cap = match rise.next {
-            Stop::Link(link) => return self.stop_on(scratch, link, now),
-            Stop::Ceiling => f64::INFINITY,
-            Stop::Cap => rise.cap_min * (1.0 + EPSILON),
+        let scratch = &mut self.scratch.excess;
+        let slices = &self.components[component as usize].slices;
+        scratch.undo.clear();
+        scratch.steps.clear();
+        scratch.stopped.clear();
+        let mut excess = Excess {
+            links: &self.links,
+            slices: &self.slices,
+            rows: &self.bundles.rows,
+            slice_of: &self.bundles.slices,
+            loads: &mut self.bundles.loads,
+            rates: &mut self.scratch.rates,
+            rising: &mut self.scratch.rising,
+            lines: &mut scratch.lines,
+            undo: &mut scratch.undo,
+            steps: &mut scratch.steps,
+            stopped: &mut scratch.stopped,
         };
-        let (mut at, mut cap_min) = (rise.from, f64::INFINITY);
-        while at < scratch.rises[ix].end {
-            let bundle = scratch.open[at as usize];
-            let own = self.bundles.rows[bundle as usize].cap;
-            if own <= cap {
-                self.stop(scratch, bundle, now);
-            } else {
-                cap_min = own.min(cap_min);
-                at += 1;
+        excess.fill(&mut order);
+        for &slice in slices {
+            while excess.lines[slice as usize].open > 0 {
+                excess.stop_in(slice);
             }
         }
-        // It may be that who had the least cap had stopped before; the others' least is news all the same.
-        let rise = &mut scratch.rises[ix];
-        rise.cap_min = cap_min;
-        if !std::mem::replace(&mut rise.slowed, true) {
-            scratch.slowed.push(ix as u32);
+        for (&link, step) in order.iter().zip(&scratch.steps) {
+            self.links[link as usize].full_at = step.full_at;
         }
-    }
-
-    /// Stops a bundle at the rate it has at `now`.
-    fn stop(&mut self, scratch: &mut Scratch, bundle: u32, now: f64) {
-        let place = std::mem::replace(&mut scratch.places[bundle as usize], NO_PLACE);
-        let rise = &mut scratch.rises[place.rise as usize];
-        let row = &self.bundles.rows[bundle as usize];
-        let rate = (rise.at_zero + rise.slope * now).max(self.scratch.rates[bundle as usize]).min(row.cap);
-        self.scratch.rates[bundle as usize] = rate;
-        self.bundles.loads[bundle as usize] = rate * row.count;
-        for (&link, share) in self.bundles.paths[bundle as usize].links().iter().zip(place.shares) {
-            let line = &mut scratch.lines[link as usize];
-            line.open -= 1;
-            line.stale = true;
-            scratch.blocks[line.block as usize].stale = true;
-            if link != rise.own {
-                let share = &mut scratch.shares[share as usize];
-                share.open -= 1;
-                share.flows -= row.count;
-                if line.only == place.rise {
-                    line.at_zero += rate * row.count;
-                } else {
-                    line.at_zero += (rate - rise.at_zero) * row.count;
-                    line.slope -= rise.slope * row.count;
-                }
-            }
-        }
-        rise.flows -= row.count;
-        rise.end -= 1;
-        if rise.from == rise.end && rise.own != NONE {
-            let line = &mut scratch.lines[rise.own as usize];
-            line.at_zero += rise.weight * now;
-            line.slope -= rise.weight;
-        }
-        let last = scratch.open[rise.end as usize];
-        if last != bundle {
-            scratch.open[place.at as usize] = last;
-            scratch.places[last as usize].at = place.at;
-        }
-        if !std::mem::replace(&mut rise.slowed, true) {
-            scratch.slowed.push(place.rise);
-        }
-    }
-
-    /// Lets the rising flows of a slice share its weight from `now` on.
-    fn set_speed(&self, scratch: &mut Scratch, ix: usize, now: f64) {
-        let rise = &mut scratch.rises[ix];
-        rise.slowed = false;
-        if rise.from == rise.end {
-            rise.next_at = f64::INFINITY;
-            return;
-        }
-        let slope = rise.weight / rise.flows;
-        let at_zero = rise.at_zero + rise.slope * now - slope * now;
-        let (more_at_zero, more_slope) = (at_zero - rise.at_zero, slope - rise.slope);
-        rise.at_zero = at_zero;
-        rise.slope = slope;
-        let (mut level, mut next) = (rise.cap_min, Stop::Cap);
-        for share in &scratch.shares[rise.shares_from as usize..rise.shares_end as usize] {
-            if share.open == 0 {
-                continue;
-            }
-            let line = &mut scratch.lines[share.link as usize];
-            if line.only == share.rise {
-                let full = (self.links[share.link as usize].capacity - line.at_zero) / share.flows;
-                if full < level {
-                    (level, next) = (full, Stop::Link(share.link));
-                }
-            } else {
-                line.at_zero += share.flows * more_at_zero;
-                line.slope += share.flows * more_slope;
-                line.stale = true;
-                scratch.blocks[line.block as usize].stale = true;
-            }
-        }
-        let level_at = (level - at_zero) / slope;
-        (rise.next_at, rise.next) =
-            if rise.ceiling_at <= level_at { (rise.ceiling_at, Stop::Ceiling) } else { (level_at, next) };
+        self.components[component as usize].excess_order = order;
     }
 }
 
-/// The slice, of `from` to `end`, whose next stop is first.
-fn earliest(rises: &[Rise], from: usize, end: usize) -> Option<usize> {
-    (from..end)
-        .filter(|&ix| rises[ix].from < rises[ix].end)
-        .min_by(|&a, &b| rises[a].next_at.total_cmp(&rises[b].next_at))
+impl Scratch {
+    /// Rate of a slice's flows when it has its guarantee alone; infinite when it does not reach it \[bit/s\].
+    pub(super) fn level(&self, slice: u32) -> f64 {
+        self.starts[slice as usize].at_zero
+    }
+}
+
+impl Line {
+    /// Rate of each flow that rises \[bit/s\]; never below zero, where rounding could put it.
+    #[inline]
+    fn rate(&self, now: Instant) -> f64 {
+        let rate = if now.priority == self.priority { self.at_zero + self.slope * now.at } else { self.at_zero };
+        rate.max(0.0)
+    }
+
+    /// Lets the flows that still rise share the slice's weight from `now` on.
+    #[inline]
+    fn bend(&mut self, now: Instant) {
+        self.slowed = false;
+        (self.changed_in, self.changed) = (now.priority, now.at);
+        if self.open == 0 {
+            self.next_at = f64::INFINITY;
+            return;
+        }
+        // Before its priority's time it stands at its guarantee.
+        let since = if now.priority == self.priority { now.at } else { 0.0 };
+        let slope = f64::from(self.weight) / self.flows;
+        self.at_zero += (self.slope - slope) * since;
+        self.slope = slope;
+        self.next_at = self.ceiling_at.min((self.cap_min - self.at_zero) / slope);
+    }
+}
+
+impl<'a> Excess<'a> {
+    fn fill(&mut self, order: &mut [u32]) {
+        let mut at = 0;
+        // Moves that may be made before the order is found the slow, sure way.
+        let mut moves = 64 + 16 * order.len();
+        while at < order.len() {
+            if moves == 0 {
+                self.bring_first(&mut order[at..]);
+            }
+            let (from, undo_from) = (self.stopped.len() as u32, self.undo.len() as u32);
+            let link = &self.links[order[at] as usize];
+            let look = self.look(link);
+            let peak = self.steps.last().map_or(Instant::ZERO, |step| step.peak);
+            let late = look.overfull || look.full_at < peak && self.is_late(link, &look);
+            if late && moves > 0 && at > 0 {
+                self.undo(from, undo_from);
+                if let Some(step) = self.steps.pop() {
+                    self.undo(step.from, step.undo_from);
+                }
+                order.swap(at - 1, at);
+                at -= 1;
+                moves -= 1;
+                if moves == 0 {
+                    self.undo(0, 0);
+                    self.steps.clear();
+                    at = 0;
+                }
+                continue;
+            }
+            self.stop_rising(look.rising, look.full_at);
+            let peak =
+                peak.or_later(look.capped_at).or_later(if look.rising > 0 { look.full_at } else { Instant::ZERO });
+            self.steps.push(Step { from, undo_from, full_at: look.full_at, peak });
+            at += 1;
+        }
+    }
+
+    /// Finds when a link is full, and lets happen what caps and ceilings do to its slices until then.
+    fn look(&mut self, link: &Link) -> Look {
+        let mut capped_at = Instant::ZERO;
+        loop {
+            let (carried, _, rising) = pull(&link.active, self.loads, self.rising);
+            if rising == 0 {
+                let overfull = carried > link.capacity * (1.0 + 1e-9);
+                return Look { rising, full_at: Instant::NEVER, overfull, slope: 1.0, capped_at };
+            }
+            let (mut load, mut slope) = (carried, 0.0);
+            let (mut priority, mut next_at, mut next) = (u16::MAX, f64::INFINITY, NONE);
+            for &bundle in &self.rising[..rising] {
+                let flows = -self.loads[bundle as usize];
+                let slice = self.slice_of[bundle as usize];
+                let line = &self.lines[slice as usize];
+                load += flows * line.at_zero;
+                if line.priority != priority {
+                    if line.priority > priority {
+                        continue;
+                    }
+                    (priority, slope, next_at) = (line.priority, 0.0, f64::INFINITY);
+                }
+                slope += flows * line.slope;
+                if line.next_at < next_at {
+                    (next_at, next) = (line.next_at, slice);
+                }
+            }
+            let at = (link.capacity - load) / slope;
+            if at <= next_at {
+                // Unless its turn came too late, none is so before the time of what rises on it.
+                let overfull = load > link.capacity * (1.0 + 1e-9);
+                let full_at = Instant { priority, at: at.max(0.0) };
+                return Look { rising, full_at, overfull, slope, capped_at };
+            }
+            capped_at = capped_at.or_later(Instant { priority, at: next_at });
+            self.stop_in(next);
+        }
+    }
+
+    /// Whether a slice that crosses a link changed after the link was full.
+    fn is_late(&self, link: &Link, look: &Look) -> bool {
+        // An earlier time that adds less than a rounding error to what the link carries is the same.
+        let latest = look.full_at.at * (1.0 + EPSILON) + link.capacity * EPSILON / look.slope;
+        link.active.iter().any(|&bundle| {
+            let slice = self.slice_of[bundle as usize];
+            slice != NONE && {
+                let line = &self.lines[slice as usize];
+                (line.changed_in, line.changed) > (look.full_at.priority, latest)
+            }
+        })
+    }
+
+    /// Stops the first of `rising` when their link is full.
+    fn stop_rising(&mut self, rising: usize, now: Instant) {
+        let from = self.undo.len();
+        for at in 0..rising {
+            let bundle = self.rising[at];
+            let line = &self.lines[self.slice_of[bundle as usize] as usize];
+            let mut rate = line.rate(now);
+            if rate >= line.cap_min {
+                rate = rate.min(self.rows[bundle as usize].cap);
+            }
+            self.stop(bundle, rate);
+        }
+        self.bend(from, now);
+    }
+
+    /// Lets happen what a slice's cap or ceiling does to it next.
+    fn stop_in(&mut self, slice: u32) {
+        let from = self.undo.len();
+        let line = self.lines[slice as usize];
+        let ceiling = line.ceiling_at <= line.next_at;
+        let now = Instant { priority: line.priority, at: line.next_at };
+        let rate = line.rate(now);
+        let mut cap_min = f64::INFINITY;
+        for &bundle in &self.slices[slice as usize].active {
+            if self.loads[bundle as usize] < 0.0 {
+                let cap = self.rows[bundle as usize].cap;
+                if ceiling || cap <= line.cap_min * (1.0 + EPSILON) {
+                    self.stop(bundle, if ceiling { rate.min(cap) } else { cap });
+                } else {
+                    cap_min = cap.min(cap_min);
+                }
+            }
+        }
+        // It may be that who had the least cap had stopped before; the others' least is news all the same.
+        if self.undo.len() == from {
+            self.undo.push((slice, line));
+        }
+        self.lines[slice as usize].cap_min = cap_min;
+        self.bend(from, now);
+    }
+
+    #[inline]
+    fn stop(&mut self, bundle: u32, rate: f64) {
+        let flows = -self.loads[bundle as usize];
+        self.loads[bundle as usize] = rate * flows;
+        self.rates[bundle as usize] = rate;
+        self.stopped.push(bundle);
+        let slice = self.slice_of[bundle as usize];
+        let line = &mut self.lines[slice as usize];
+        if !line.slowed {
+            self.undo.push((slice, *line));
+            line.slowed = true;
+        }
+        line.flows -= flows;
+        line.open -= 1;
+    }
+
+    /// Lets what is left of slices, from position `from` in `undo` on, go on faster.
+    fn bend(&mut self, from: usize, now: Instant) {
+        for &(slice, _) in &self.undo[from..] {
+            self.lines[slice as usize].bend(now);
+        }
+    }
+
+    fn undo(&mut self, from: u32, undo_from: u32) {
+        for (slice, line) in self.undo.drain(undo_from as usize..).rev() {
+            self.lines[slice as usize] = line;
+        }
+        for bundle in self.stopped.drain(from as usize..) {
+            self.loads[bundle as usize] = -self.rows[bundle as usize].count;
+        }
+    }
+
+    /// Brings the link that is full first to the front. What caps and ceilings do before happens.
+    fn bring_first(&mut self, order: &mut [u32]) {
+        loop {
+            let (mut first, mut at) = (Instant::NEVER, 0);
+            let (mut next, mut slice) = (Instant::NEVER, NONE);
+            for (ix, &link) in order.iter().enumerate() {
+                let link = &self.links[link as usize];
+                let (mut load, mut slope, mut priority) = (0.0, 0.0, u16::MAX);
+                for &bundle in &link.active {
+                    let carried = self.loads[bundle as usize];
+                    if carried >= 0.0 {
+                        load += carried;
+                        continue;
+                    }
+                    let line = &self.lines[self.slice_of[bundle as usize] as usize];
+                    load -= carried * line.at_zero;
+                    if line.priority < priority {
+                        (priority, slope) = (line.priority, 0.0);
+                    }
+                    slope -= if line.priority == priority { carried * line.slope } else { 0.0 };
+                    let own = Instant { priority: line.priority, at: line.next_at };
+                    if own < next {
+                        (next, slice) = (own, self.slice_of[bundle as usize]);
+                    }
+                }
+                let full_at = Instant { priority, at: ((link.capacity - load) / slope).max(0.0) };
+                if slope > 0.0 && full_at < first {
+                    (first, at) = (full_at, ix);
+                }
+            }
+            if next < first {
+                self.stop_in(slice);
+            } else {
+                return order.swap(0, at);
+            }
+        }
+    }
 }

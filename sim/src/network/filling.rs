@@ -72,9 +72,9 @@ impl Network {
         let mut stopped = std::mem::take(&mut row.stopped);
         let (mut due, mut next) = (NEVER, NONE);
         if !row.slices.is_empty() {
+            self.lower_best_effort(&order);
             self.fill_guarantees(component, &order);
-            self.fill_excess(&order);
-            (due, next) = self.settle_slices(component);
+            self.fill_excess(component, &order);
         }
         if order.iter().any(|&link| self.links[link as usize].best_effort > 0) {
             if steps.is_empty() {
@@ -91,6 +91,12 @@ impl Network {
                 }
             }
         }
+        if !self.components[component as usize].slices.is_empty() {
+            let (slices_due, slices_next) = self.settle_slices(component);
+            if slices_due <= due {
+                (due, next) = (slices_due, slices_next);
+            }
+        }
         let row = &mut self.components[component as usize];
         if !row.slices.is_empty() {
             // Nothing of it may stand next time: what slices leave changes with any of them.
@@ -104,25 +110,43 @@ impl Network {
         self.set_due(component_source(component), due);
     }
 
-    /// Gives bundles in slices their new rates and returns when and where a flow of theirs ends first.
+    /// Gives bundles in slices their new rates and returns when and where a flow of theirs ends first. Loads are then as
+    /// the next filling of excess begins.
     fn settle_slices(&mut self, component: u32) -> (u64, u32) {
-        let (mut least, mut next) = (f64::INFINITY, NONE);
-        for at in 0..self.components[component as usize].slices.len() {
-            let slice = self.components[component as usize].slices[at];
+        // Left and rate of the first: the quotient is wanted of one only.
+        let (mut left, mut rate, mut next) = (f64::INFINITY, 1.0, NONE);
+        let slices = std::mem::take(&mut self.components[component as usize].slices);
+        for &slice in &slices {
+            let level = self.scratch.excess.level(slice);
             let mut total = 0.0;
             for &bundle in &self.slices[slice as usize].active {
-                let row = &mut self.bundles.rows[bundle as usize];
+                let ix = bundle as usize;
+                let row = &mut self.bundles.rows[ix];
                 row.advance(self.now);
-                row.rate = self.scratch.rates[bundle as usize];
+                row.rate = self.scratch.rates[ix];
                 total += row.rate * row.count;
-                let seconds = row.seconds_left();
-                if seconds < least {
-                    (least, next) = (seconds, bundle);
+                self.bundles.loads[ix] = if row.cap > level { -row.count } else { self.bundles.guaranteed[ix] };
+                let own = (row.head - row.served).max(0.0);
+                if own * rate < left * row.rate || (own == 0.0 && left > 0.0) {
+                    (left, rate, next) = (own, row.rate, bundle);
                 }
             }
             self.judge_starved(slice, total);
         }
-        (after(self.now, least), next)
+        self.components[component as usize].slices = slices;
+        (after(self.now, if left == 0.0 { 0.0 } else { left / rate }), next)
+    }
+
+    /// Lets all without a contended slice have nothing yet.
+    fn lower_best_effort(&mut self, order: &[u32]) {
+        for &link in order {
+            let row = &self.links[link as usize];
+            for &bundle in row.active.iter().filter(|_| row.best_effort > 0) {
+                if self.bundles.slices[bundle as usize] == NONE {
+                    self.bundles.loads[bundle as usize] = 0.0;
+                }
+            }
+        }
     }
 
     /// Lets all without a contended slice rise.
@@ -221,7 +245,8 @@ impl<'a> Level<'a> {
             if level < peak * (1.0 - EPSILON) && moves > 0 && at > 0 {
                 let late = members.iter().any(|&bundle| {
                     let load = self.loads[bundle as usize];
-                    load > 0.0 && load > level * self.rows[bundle as usize].count * (1.0 + EPSILON) && !in_slice(bundle)
+                    let due = level * self.rows[bundle as usize].count * (1.0 + EPSILON) + capacity * EPSILON;
+                    load > 0.0 && load > due && !in_slice(bundle)
                 });
                 if late {
                     self.raise_again(from);
@@ -258,9 +283,26 @@ impl<'a> Level<'a> {
 
     fn try_level(&self, link: u32) -> f64 {
         let (members, capacity, _) = self.limit(link);
-        let carried: f64 = members.iter().map(|&bundle| self.loads[bundle as usize].max(0.0)).sum();
-        let flows: f64 = members.iter().map(|&bundle| -self.loads[bundle as usize].min(0.0)).sum();
-        if flows > 0.0 { ((capacity - carried) / flows).max(0.0) } else { f64::INFINITY }
+        let mut level = -1.0;
+        loop {
+            // Those with caps up to the last level are at them, the others share what these leave.
+            let (mut carried, mut flows, mut cap_min) = (0.0, 0.0, f64::INFINITY);
+            for &bundle in members {
+                let (load, cap) = (self.loads[bundle as usize], self.rows[bundle as usize].cap);
+                if load >= 0.0 {
+                    carried += load;
+                } else if cap <= level {
+                    carried -= load * cap;
+                } else {
+                    flows -= load;
+                    cap_min = cap.min(cap_min);
+                }
+            }
+            level = if flows > 0.0 { ((capacity - carried) / flows).max(0.0).max(level) } else { f64::INFINITY };
+            if level < cap_min || level == f64::INFINITY {
+                return level;
+            }
+        }
     }
 
     /// Takes back that bundles were stopped, from position `from` on.

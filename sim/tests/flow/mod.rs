@@ -69,6 +69,9 @@ pub(crate) enum Slicing {
     /// hosts i and j is of class (i + j) mod 3, and sliced on the lower host's link when i + j is even, on the
     /// higher one's when it is odd.
     Access,
+    /// The same three slices on every link between regions, for the flows that cross it; flows within a region are best
+    /// effort.
+    Backbone,
 }
 
 /// The work, done by the network under test.
@@ -84,28 +87,35 @@ impl Flow {
         let mut network = Network::new();
         let now = Timestamp::EPOCH;
         let links: Vec<LinkIx> = (0..LINKS).map(|l| network.add_link(capacity_bytes_per_second(l) * 8.0)).collect();
-        if slicing == Slicing::Access {
-            for (host, link) in links.iter().enumerate().take(HOSTS) {
-                let capacity = capacity_bytes_per_second(host) * 8.0;
-                for class in 0..CLASSES {
-                    let planned = PlannedSlice {
-                        guarantee: BitsPerSecond::from_f64(capacity / 20.0),
-                        ceiling: BitsPerSecond::from_f64(capacity),
-                        weight: 1 + class as u32,
-                        priority: 0,
-                    };
-                    network.set_slice(now, SliceId::at(host * CLASSES + class), *link, planned);
-                }
+        let sliced = match slicing {
+            Slicing::None => 0..0,
+            Slicing::Access => 0..HOSTS,
+            Slicing::Backbone => HOSTS..LINKS,
+        };
+        for number in sliced {
+            let capacity = capacity_bytes_per_second(number) * 8.0;
+            for class in 0..CLASSES {
+                let planned = PlannedSlice {
+                    guarantee: BitsPerSecond::from_f64(capacity / 20.0),
+                    ceiling: BitsPerSecond::from_f64(capacity),
+                    weight: 1 + class as u32,
+                    priority: 0,
+                };
+                network.set_slice(now, SliceId::at(number * CLASSES + class), links[number], planned);
             }
         }
         let mut groups = Vec::new();
         for from in 0..HOSTS {
             for to in 0..HOSTS {
                 let (low, high) = (from.min(to), from.max(to));
-                let host = if (low + high) % 2 == 0 { low } else { high };
-                let slice = (slicing == Slicing::Access).then(|| SliceId::at(host * CLASSES + (low + high) % CLASSES));
-                let path: Vec<LinkIx> =
-                    if from == to { vec![links[from]] } else { route(low, high).iter().map(|&l| links[l]).collect() };
+                let route = if from == to { vec![from] } else { route(low, high) };
+                let sliced = match slicing {
+                    Slicing::None => None,
+                    Slicing::Access => Some(if (low + high) % 2 == 0 { low } else { high }),
+                    Slicing::Backbone => route.iter().copied().find(|&link| link >= HOSTS),
+                };
+                let slice = sliced.map(|link| SliceId::at(link * CLASSES + (low + high) % CLASSES));
+                let path: Vec<LinkIx> = route.iter().map(|&link| links[link]).collect();
                 groups.push(network.group(now, &path, slice, CAP, 0.0));
             }
         }
