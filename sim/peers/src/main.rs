@@ -1,10 +1,13 @@
-//! One work on one engine in one process: `peers ENGINE hold N K WARMUP` or `peers ENGINE mm1 CUSTOMERS`.
+//! One work on one engine in one process: `peers ENGINE hold N K WARMUP`, `peers ENGINE mm1 CUSTOMERS` or
+//! `peers NETWORK flow N K WARMUP`.
 //!
-//! Prints `engine,work,n,operations,cpu_seconds,check`. The check is the simulated time of the last event (hold) or the
-//! mean wait (mm1): engines that follow the same path print the same digits. `run` calls it, pinned and interleaved.
+//! Prints `engine,work,n,operations,cpu_seconds,check`. The check is the simulated time of the last event (hold), the
+//! mean wait (mm1) or the simulated time that the timed completions took (flow): engines that follow the same path print
+//! the same digits. `run` calls it, pinned and interleaved.
 
 mod agenda;
 mod draws;
+mod flow;
 mod heap;
 mod nexosim_engine;
 mod simcore_engine;
@@ -52,6 +55,12 @@ fn main() {
             };
             println!("{engine},mm1,1,{customers},{:.6},{:.4}", measured.cpu_seconds, measured.check);
         }
+        [network, "flow", flows, completions, warmup] => {
+            let work =
+                flow::Work { flows: number(flows) as usize, timed: number(completions), warm_up: number(warmup) };
+            let Some((operations, measured)) = flow::run(network, work) else { usage() };
+            println!("{network},flow,{flows},{operations},{:.6},{:.6}", measured.cpu_seconds, measured.check);
+        }
         ["agenda", "fork", pending] => {
             let measured = agenda::fork(number(pending) as u32);
             println!("agenda,fork,{pending},1,{:.6},{:.6}", measured.cpu_seconds, measured.check);
@@ -68,6 +77,7 @@ fn main() {
 
 fn usage() -> ! {
     eprintln!("usage: peers agenda|binary-heap|simcore|nexosim (hold PENDING EVENTS WARMUP | mm1 CUSTOMERS)");
+    eprintln!("       peers network|naive|slices-access|slices-backbone flow FLOWS COMPLETIONS WARMUP");
     eprintln!("       peers agenda fork PENDING");
     eprintln!("       peers summary RAW.CSV");
     std::process::exit(2);

@@ -4,6 +4,8 @@
 //! the past that they are given; global ones were trained before, on many series at once ([`train`]). What follows a
 //! series window by window and learns from its own errors is built from them (`forecast::follower`).
 
+mod boosted;
+mod features;
 mod naive;
 mod smoothing;
 
@@ -11,6 +13,8 @@ use std::sync::Arc;
 
 use super::grid::{Grid, Moment};
 use super::quantiles::Quantiles;
+use boosted::Boosted;
+use features::Base;
 
 /// What is known of a series at the moment of a forecast: the values of steps that have ended, without gaps.
 #[derive(Clone, Copy, Debug)]
@@ -95,7 +99,8 @@ pub trait Model: Send + Sync {
 }
 
 /// The models there are, by name.
-pub const NAMES: &[&str] = &["naive", "seasonal-naive-day", "seasonal-naive-week", "ets", "mstl"];
+pub const NAMES: &[&str] =
+    &["naive", "seasonal-naive-day", "seasonal-naive-week", "ets", "mstl", "boosted", "boosted-level"];
 
 /// Makes the model called `name`, trained on `set` for `steps` steps ahead where it is one that is trained. The same
 /// set and seed make the same model. `None` when there is none of that name.
@@ -103,13 +108,23 @@ pub const NAMES: &[&str] = &["naive", "seasonal-naive-day", "seasonal-naive-week
 /// # Errors
 /// [`Unfit`] when the set is too small to train on.
 pub fn train(name: &str, set: &[Past<'_>], steps: usize, seed: u64) -> Option<Result<Arc<dyn Model>, Unfit>> {
-    let _ = (set, steps, seed);
+    // Within hours the last value is the best base, beyond them the usual at that time.
+    let near = set.first().is_none_or(|past| steps * 6 <= past.grid().day());
+    let base = if near { Base::Last } else { Base::Season };
     Some(Ok(match name {
         "naive" => Arc::new(naive::Naive),
         "seasonal-naive-day" => Arc::new(naive::SeasonalNaive { name: "seasonal-naive-day", days: 1 }),
         "seasonal-naive-week" => Arc::new(naive::SeasonalNaive { name: "seasonal-naive-week", days: 7 }),
         "ets" => Arc::new(smoothing::Ets),
         "mstl" => Arc::new(smoothing::Mstl),
+        "boosted" => match Boosted::train("boosted", base, set, steps, seed) {
+            Ok(model) => Arc::new(model),
+            Err(why) => return Some(Err(why)),
+        },
+        "boosted-level" => match Boosted::train("boosted-level", Base::Mean, set, steps, seed) {
+            Ok(model) => Arc::new(model),
+            Err(why) => return Some(Err(why)),
+        },
         _ => return None,
     }))
 }

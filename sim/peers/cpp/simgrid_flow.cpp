@@ -5,10 +5,9 @@
 // cut to whole bytes). SimGrid is told to leave out all that is not sharing: model CM02 without TCP's window, without
 // cross traffic, with factors of one.
 //
-//   g++ -O3 -std=c++17 flow_simgrid.cpp -lsimgrid -o flow_simgrid
-//   ./flow_simgrid 1000 1000 3000      flows, completions to warm up, completions to time
+//   simgrid_flow flow 1000 3000 1000      flows, completions to time, completions to warm up
 //
-// Prints: flows, completions timed, simulated seconds they took, processor seconds they took, completions a second.
+// Prints `SimGrid,flow,FLOWS,COMPLETIONS,cpu_seconds,simulated seconds they took`.
 
 #include <cmath>
 #include <cstdint>
@@ -98,13 +97,13 @@ int main(int argc, char** argv)
   // Ten thousand actors' stacks with guard pages would be more mappings than Linux allows.
   sg4::Engine::set_config("contexts/guard-size:0");
   sg4::Engine::set_config("contexts/stack-size:64");
-  if (argc != 4) {
-    std::fprintf(stderr, "usage: %s FLOWS WARM_UP TIMED\n", argv[0]);
+  if (argc != 5) {
+    std::fprintf(stderr, "usage: %s flow FLOWS TIMED WARM_UP\n", argv[0]);
     return 2;
   }
-  const int flows = std::atoi(argv[1]);
-  const long warm_up = std::atol(argv[2]);
+  const int flows = std::atoi(argv[2]);
   const long timed = std::atol(argv[3]);
+  const long warm_up = std::atol(argv[4]);
 
   const std::vector<sg4::Host*> hosts = make_platform();
   SplitMix random{42};
@@ -127,8 +126,7 @@ int main(int argc, char** argv)
           processor = processor_seconds();
         } else if (completed == warm_up + timed) {
           const double took = processor_seconds() - processor;
-          std::printf("%d %ld %.3f %.3f %.1f\n", flows, timed, sg4::Engine::get_clock() - simulated, took,
-                      static_cast<double>(timed) / took);
+          std::printf("SimGrid,flow,%d,%ld,%.6f,%.6f\n", flows, timed, took, sg4::Engine::get_clock() - simulated);
           std::fflush(stdout);
           std::_Exit(0);
         }
