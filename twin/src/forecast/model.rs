@@ -5,8 +5,10 @@
 //! series window by window and learns from its own errors is built from them (`forecast::follower`).
 
 mod boosted;
-mod features;
+pub(super) mod features;
+pub(super) mod member;
 mod naive;
+mod perceptron;
 mod smoothing;
 
 use std::sync::Arc;
@@ -15,6 +17,8 @@ use super::grid::{Grid, Moment};
 use super::quantiles::Quantiles;
 use boosted::Boosted;
 use features::Base;
+use member::Global;
+use perceptron::Perceptron;
 
 /// What is known of a series at the moment of a forecast: the values of steps that have ended, without gaps.
 #[derive(Clone, Copy, Debug)]
@@ -100,7 +104,7 @@ pub trait Model: Send + Sync {
 
 /// The models there are, by name.
 pub const NAMES: &[&str] =
-    &["naive", "seasonal-naive-day", "seasonal-naive-week", "ets", "mstl", "boosted", "boosted-level"];
+    &["naive", "seasonal-naive-day", "seasonal-naive-week", "ets", "mstl", "boosted", "perceptron"];
 
 /// Makes the model called `name`, trained on `set` for `steps` steps ahead where it is one that is trained. The same
 /// set and seed make the same model. `None` when there is none of that name.
@@ -109,22 +113,24 @@ pub const NAMES: &[&str] =
 /// [`Unfit`] when the set is too small to train on.
 pub fn train(name: &str, set: &[Past<'_>], steps: usize, seed: u64) -> Option<Result<Arc<dyn Model>, Unfit>> {
     // Within hours the last value is the best base, beyond them the usual at that time.
-    let near = set.first().is_none_or(|past| steps * 6 <= past.grid().day());
+    let near = set.first().is_none_or(|past| is_near(steps, past.grid()));
     let base = if near { Base::Last } else { Base::Season };
-    Some(Ok(match name {
-        "naive" => Arc::new(naive::Naive),
-        "seasonal-naive-day" => Arc::new(naive::SeasonalNaive { name: "seasonal-naive-day", days: 1 }),
-        "seasonal-naive-week" => Arc::new(naive::SeasonalNaive { name: "seasonal-naive-week", days: 7 }),
-        "ets" => Arc::new(smoothing::Ets),
-        "mstl" => Arc::new(smoothing::Mstl),
-        "boosted" => match Boosted::train("boosted", base, set, steps, seed) {
-            Ok(model) => Arc::new(model),
-            Err(why) => return Some(Err(why)),
-        },
-        "boosted-level" => match Boosted::train("boosted-level", Base::Mean, set, steps, seed) {
-            Ok(model) => Arc::new(model),
-            Err(why) => return Some(Err(why)),
-        },
-        _ => return None,
-    }))
+    Some(match name {
+        "boosted" => Boosted::train(base, set, steps, seed).map(|member| Arc::new(Global::new("boosted", member)) as _),
+        "perceptron" => Perceptron::train(base, features::NETS, set, steps, seed)
+            .map(|member| Arc::new(Global::new("perceptron", member)) as _),
+        _ => Ok(match name {
+            "naive" => Arc::new(naive::Naive),
+            "seasonal-naive-day" => Arc::new(naive::SeasonalNaive { name: "seasonal-naive-day", days: 1 }),
+            "seasonal-naive-week" => Arc::new(naive::SeasonalNaive { name: "seasonal-naive-week", days: 7 }),
+            "ets" => Arc::new(smoothing::Ets),
+            "mstl" => Arc::new(smoothing::Mstl),
+            _ => return None,
+        }),
+    })
+}
+
+/// Whether so many steps ahead is so near that the last values say most: four hours.
+pub(super) fn is_near(steps: usize, grid: &Grid) -> bool {
+    steps * 6 <= grid.day()
 }

@@ -4,12 +4,23 @@
 //! Nothing here looks past the origin: every array at `i` is made of values up to `i` alone, but for the smoothed
 //! values, which need the next one and are only asked for where that is known.
 
+use std::f64::consts::TAU;
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 
 use super::Past;
 
-/// Features of a (origin, step) pair.
-pub(super) const COUNT: usize = 42;
+/// Features of an (origin, step) pair.
+pub(in crate::forecast) const COUNT: usize = 53;
+/// Those that trees are grown on, …
+pub(in crate::forecast) const TREES: Range<usize> = 0..41;
+/// … those that nets are trained on, with the day of the week on a circle, …
+pub(in crate::forecast) const NETS: Range<usize> = 1..43;
+/// … and those and wide averages around the same time of former days and weeks.
+pub(in crate::forecast) const WIDE: Range<usize> = 1..53;
+/// Steps on either side of a wide average.
+const REACH: usize = 4;
 
 /// Added to values in units of their mean before the logarithm: a tenth of the mean is little.
 const OFFSET: f64 = 0.1;
@@ -17,10 +28,12 @@ const OFFSET: f64 = 0.1;
 /// What a model's target is measured from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Base {
+pub(in crate::forecast) enum Base {
     /// The last value.
     Last,
     /// A quick average of the last values: half of it is the last.
+    Quick,
+    /// An average of the last days.
     Level,
     /// The mean of the usual values at this time of day and of week.
     Season,
@@ -30,12 +43,13 @@ pub(super) enum Base {
 
 /// A series in logarithms, and all that features are made of.
 #[derive(Clone, Debug)]
-pub(super) struct Described {
+pub(in crate::forecast) struct Described {
     /// Mean that values are divided by.
     unit: f64,
     day: usize,
     logs: Vec<f64>,
     smoothed: Vec<f64>,
+    wide: Vec<f64>,
     /// Median of the last seven days at the same time, by the day before on or by the second day before on.
     usual: [Vec<f64>; 2],
     /// Mean of the last three weeks at the same time.
@@ -53,7 +67,7 @@ pub(super) struct Described {
 
 impl Described {
     /// Describes what is known of a series; at least a day of it, and two steps a day.
-    pub(super) fn new(past: &Past<'_>) -> Option<Self> {
+    pub(in crate::forecast) fn new(past: &Past<'_>) -> Option<Self> {
         if past.values().is_empty() { None } else { Described::with_unit(past, robust_mean(past.values())) }
     }
 
@@ -67,6 +81,8 @@ impl Described {
         let n = logs.len();
         let at = |i: usize| logs[i.min(n - 1)];
         let smoothed: Vec<f64> = (0..n).map(|i| (at(i.saturating_sub(1)) + 2.0 * logs[i] + at(i + 1)) / 4.0).collect();
+        let wide = (0..n).map(|i| (0..=2 * REACH).map(|k| at((i + k).saturating_sub(REACH))).sum::<f64>() / 9.0);
+        let wide: Vec<f64> = wide.collect();
         let seasonal = |lags: std::ops::RangeInclusive<usize>, period: usize, i: usize| -> Vec<f64> {
             lags.filter_map(|lag| i.checked_sub(lag * period)).filter(|j| *j < n).map(|j| smoothed[j]).collect()
         };
@@ -108,28 +124,29 @@ impl Described {
                 .collect(),
             logs,
             smoothed,
+            wide,
             usual,
             weekly,
         })
     }
 
     /// Steps known.
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::forecast) fn len(&self) -> usize {
         self.logs.len()
     }
 
     /// Most steps ahead that can be described: a day.
-    pub(super) fn reach(&self) -> usize {
+    pub(in crate::forecast) fn reach(&self) -> usize {
         self.day
     }
 
     /// The logarithm at a step that is known.
-    pub(super) fn log(&self, at: usize) -> f64 {
+    pub(in crate::forecast) fn log(&self, at: usize) -> f64 {
         self.logs[at]
     }
 
     /// A value from its logarithm.
-    pub(super) fn value(&self, log: f64) -> f64 {
+    pub(in crate::forecast) fn value(&self, log: f64) -> f64 {
         self.unit * (log.min(30.0).exp() - OFFSET)
     }
 
@@ -138,7 +155,13 @@ impl Described {
     }
 
     /// What the step `ahead` (from 1) after the first `origin` steps is measured from, and its features.
-    pub(super) fn features(&self, origin: usize, ahead: usize, base: Base, into: &mut [f32; COUNT]) -> f64 {
+    pub(in crate::forecast) fn features(
+        &self,
+        origin: usize,
+        ahead: usize,
+        base: Base,
+        into: &mut [f32; COUNT],
+    ) -> f64 {
         let (day, last, target) = (self.day, origin - 1, origin + ahead - 1);
         // Of the day before, the last value has no smoothed neighbour yet.
         let days_back = if ahead + 1 < day { 1 } else { 2 };
@@ -147,7 +170,8 @@ impl Described {
         let season = 0.5 * (usual + weekly);
         let base = match base {
             Base::Last => self.logs[last],
-            Base::Level => self.averages[0][last],
+            Base::Quick => self.averages[0][last],
+            Base::Level => self.averages[4][last],
             Base::Season => season,
             Base::Mean => 0.0,
         };
@@ -164,10 +188,12 @@ impl Described {
             into[at] = value as f32;
             at += 1;
         };
-        [1, 2, 3, 4, 8].map(|lag| put(self.logs[origin.saturating_sub(lag)] - base));
-        self.averages.each_ref().map(|average| put(average[last] - base));
-        [0, 1, 2].map(|more| put(days(days_back + more) - base));
-        [1, 2, 3].map(|back| put(weeks(back) - base));
+        let (share, weekday) = self.clock[target];
+        put(weekday);
+        [1, 2, 3, 4, 8].iter().for_each(|lag| put(self.logs[origin.saturating_sub(*lag)] - base));
+        self.averages[1..].iter().for_each(|average| put(average[last] - base));
+        (0..3).for_each(|more| put(days(days_back + more) - base));
+        (1..=3).for_each(|back| put(weeks(back) - base));
         put(usual - base);
         put(weekly - base);
         put(usual - self.usual[0][last]);
@@ -177,18 +203,23 @@ impl Described {
             put(by_day[last]);
             put(by_week[last]);
         }
-        self.movement.each_ref().map(|movement| put(movement[last]));
-        self.spread.each_ref().map(|spread| put(spread[last]));
+        self.movement.iter().for_each(|movement| put(movement[last]));
+        self.spread.iter().for_each(|spread| put(spread[last]));
         put(self.highest[last] - base);
         put(self.lowest[last] - base);
         put(base);
         put(season);
-        let (share, weekday) = self.clock[target];
-        let (sine, cosine) = (share * std::f64::consts::TAU).sin_cos();
+        let (sine, cosine) = (share * TAU).sin_cos();
         put(sine);
         put(cosine);
-        put(weekday);
-        put(ahead as f64);
+        put(ahead as f64 / day as f64 * 96.0);
+        let (sine, cosine) = (weekday / 7.0 * TAU).sin_cos();
+        put(sine);
+        put(cosine);
+        let wide_back = if ahead + REACH < day { 1 } else { 2 };
+        let wide = |steps: usize| target.checked_sub(steps).filter(|at| *at >= REACH).map(|at| self.wide[at.min(last)]);
+        (0..7).for_each(|more| put(wide(day * (wide_back + more)).unwrap_or(usual) - base));
+        (1..=3).for_each(|back| put(wide(7 * day * back).unwrap_or(weekly) - base));
         debug_assert_eq!(at, COUNT);
         base
     }
@@ -265,7 +296,7 @@ mod tests {
         }
         let known = Described::new(&Past::new(&grid, 0, &values[..origin])).unwrap();
         let more = Described::with_unit(&Past::new(&grid, 0, &other), known.unit).unwrap();
-        for base in [Base::Last, Base::Level, Base::Season, Base::Mean] {
+        for base in [Base::Last, Base::Quick, Base::Level, Base::Season, Base::Mean] {
             for ahead in [1, 2, 23, 24] {
                 let (mut a, mut b) = ([0.0; COUNT], [0.0; COUNT]);
                 known.features(origin, ahead, base, &mut a);

@@ -1,6 +1,6 @@
 //! Feature values in bins: a byte each, by column.
 
-use super::COUNT;
+use super::{COUNT, TREES};
 
 /// Most bins of a feature.
 pub(super) const BINS: usize = 255;
@@ -17,7 +17,7 @@ pub(super) struct Binned {
 impl Binned {
     pub(super) fn new(rows: &[[f32; COUNT]]) -> Self {
         let (mut columns, mut bounds) = (Vec::new(), Vec::new());
-        for feature in 0..COUNT {
+        for feature in TREES {
             let mut sorted: Vec<f32> = rows.iter().map(|row| row[feature]).collect();
             sorted.sort_unstable_by(f32::total_cmp);
             let mut limits: Vec<f32> = (1..BINS).map(|nth| sorted[nth * (sorted.len() - 1) / BINS]).collect();

@@ -6,8 +6,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::COUNT;
 use super::bins::{BINS, Binned};
+use super::{COUNT, TREES};
 use crate::forecast::chance::Chance;
 
 /// How trees grow.
@@ -79,7 +79,7 @@ impl Forest {
                 // Children stand after their parents: walks end.
                 let inner = |at: usize, child: i16| child as usize > at && (child as usize) < tree.nodes.len();
                 let sound = |(at, node): (usize, &Node)| {
-                    usize::from(node.feature) < COUNT
+                    TREES.contains(&usize::from(node.feature))
                         && node.limit.is_finite()
                         && node.children.iter().all(|&child| leaf(child) || (child >= 0 && inner(at, child)))
                 };
@@ -116,10 +116,11 @@ impl Forest {
 
 /// Some of the features, in order.
 fn pick(chance: &mut Chance, share: f64) -> Vec<usize> {
-    let count = ((COUNT as f64 * share).round() as usize).clamp(1, COUNT);
-    let mut features: Vec<usize> = (0..COUNT).collect();
+    let mut features: Vec<usize> = TREES.collect();
+    let count = ((features.len() as f64 * share).round() as usize).clamp(1, features.len());
     for at in 0..count {
-        features.swap(at, at + chance.below(COUNT - at));
+        let other = at + chance.below(features.len() - at);
+        features.swap(at, other);
     }
     features.truncate(count);
     features.sort_unstable();
