@@ -83,9 +83,36 @@ impl NameBuffer {
         }
     }
 
+    /// Writes a name that stands in presentation form already (RFC 1035, section 5.1), whatever its case; `None` for
+    /// one that is longer than a name can be.
+    pub(crate) fn push_presentation(&mut self, text: &[u8]) -> Option<()> {
+        let mut rest = text;
+        while let Some((&byte, after)) = rest.split_first() {
+            rest = after;
+            match (byte, after) {
+                (b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.', _) => self.push(byte)?,
+                (b'\\', [h @ b'0'..=b'2', t @ b'0'..=b'9', o @ b'0'..=b'9', beyond @ ..]) => {
+                    let value = u16::from(h - b'0') * 100 + u16::from(t - b'0') * 10 + u16::from(o - b'0');
+                    self.push_label_byte(u8::try_from(value).ok()?)?;
+                    rest = beyond;
+                }
+                (b'\\', [escaped, beyond @ ..]) => {
+                    self.push_label_byte(*escaped)?;
+                    rest = beyond;
+                }
+                _ => self.push_label_byte(byte)?,
+            }
+        }
+        self.drop_trailing_dot();
+        Some(())
+    }
+
     /// Takes the dot off the end, unless it is part of a label.
     pub(crate) fn drop_trailing_dot(&mut self) {
-        if self.length > 0 && self.text[self.length - 1] == b'.' {
+        let written = &self.text[..self.length];
+        // An escaped dot has an odd number of backslashes before it.
+        let escapes = written.iter().rev().skip(1).take_while(|&&byte| byte == b'\\').count();
+        if written.last() == Some(&b'.') && escapes % 2 == 0 {
             self.length -= 1;
         }
     }
