@@ -56,6 +56,23 @@ pub fn read_dnstap(
     Ok(report)
 }
 
+/// What a frame asks for, whose name is then in the buffer; the inner error is why it is no query, the outer one that
+/// it is no dnstap.
+pub(crate) fn read_frame(frame: &[u8], name: &mut NameBuffer) -> Option<Result<Asked, Skip>> {
+    read_message(frame).map(|message| message.ask(name))
+}
+
+/// Who a frame says it is from: the identity (field 1) that the server is configured with.
+pub(crate) fn identity_of(frame: &[u8]) -> Option<String> {
+    let mut outer = Fields { bytes: frame };
+    while let Some((field, value)) = outer.next_field()? {
+        if let (1, Value::Bytes(identity)) = (field, value) {
+            return (!identity.is_empty()).then(|| crate::error::shown(identity));
+        }
+    }
+    None
+}
+
 /// What matters of a dnstap message.
 #[derive(Clone, Copy, Debug, Default)]
 struct Message<'a> {

@@ -5,6 +5,8 @@
 //! | [`counts`] | request-count series in CSV |
 //! | [`query`] | logs of DNS queries, whatever their format |
 //! | [`log_format`] | what formats there are, and how they are told by content |
+//! | [`tail`] | the same of a text log that is being written |
+//! | [`dnstap_listener`] | the same as servers send them |
 //! | [`recording`] | queries of a log, mapped to regions, in order of time |
 //! | [`geography`] | prefix tables and MMDB databases: address → region |
 //!
@@ -18,6 +20,7 @@ mod csv_log;
 pub mod dns_message;
 mod dnsmasq;
 pub mod dnstap;
+pub mod dnstap_listener;
 mod error;
 mod fields;
 pub mod frame_streams;
@@ -39,6 +42,7 @@ pub mod recording;
 mod repeats;
 mod route53;
 mod table;
+pub mod tail;
 mod unbound;
 mod zeek;
 

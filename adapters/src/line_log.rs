@@ -189,8 +189,11 @@ impl LineLog {
     }
 
     /// What was read so far.
-    pub(crate) fn report(&self) -> &QueryReport {
-        &self.counting.report
+    pub(crate) fn report_so_far(&self) -> QueryReport {
+        let mut report = self.counting.report.clone();
+        report.clients = self.counting.clients.count();
+        report.assumptions = self.format.assumptions();
+        report
     }
 
     pub(crate) fn finish(self) -> QueryReport {
@@ -207,7 +210,7 @@ pub(crate) fn read_lines(
     mut log: LineLog,
     visit: &mut dyn FnMut(&LoggedQuery<'_>),
 ) -> Result<QueryReport, ReadError> {
-    let format = log.report().format;
+    let format = log.counting.report.format;
     while let Some(line) = input.next_line()? {
         let number = line.number;
         if let Err(NotAsked::Fatal { what, allowed, hint }) = log.take(number, line.text, line.ended, visit) {

@@ -98,6 +98,12 @@ impl SkipCounts {
     pub(crate) fn add(&mut self, why: Skip) {
         self.0[why as usize] += 1;
     }
+
+    pub(crate) fn add_all(&mut self, other: &SkipCounts) {
+        for (count, more) in self.0.iter_mut().zip(other.0) {
+            *count += more;
+        }
+    }
 }
 
 impl fmt::Debug for SkipCounts {
