@@ -271,16 +271,18 @@ fn aggregate(c: &mut Criterion<CpuTime>) {
         b.iter_batched(
             || input(&bytes),
             |input| {
-                let mut counts: HashMap<(u64, usize, u64), u64, BuildHasherDefault<QuickHasher>> = HashMap::default();
+                let mut counts: HashMap<u64, u32, BuildHasherDefault<QuickHasher>> = HashMap::default();
                 let report = read_queries_from(input, &ReadOptions::default(), &mut |query| {
                     let region = geography.locate(query.client, query.ecs).map_or(usize::MAX, |(r, _)| r.index());
                     let mut name = QuickHasher::default();
                     name.write(query.name.as_bytes());
                     let window = query.at.as_nanos() / 10_000_000_000;
-                    *counts.entry((window, region, name.finish())).or_default() += 1;
+                    // Two keys of 64 bits agree by chance once in billions of such tables.
+                    name.write_u64(window << 16 | region as u64);
+                    *counts.entry(name.finish()).or_default() += 1;
                 });
                 assert_eq!(report.expect("a valid stream").queries, u64::from(MESSAGES));
-                assert_eq!(counts.values().sum::<u64>(), u64::from(MESSAGES));
+                assert_eq!(counts.values().sum::<u32>(), MESSAGES);
                 black_box(counts.len())
             },
             BatchSize::LargeInput,

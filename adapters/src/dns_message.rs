@@ -67,6 +67,21 @@ impl NameBuffer {
         self.push(b'.')
     }
 
+    /// Writes a label.
+    fn push_label(&mut self, label: &[u8]) -> Option<()> {
+        let begin = self.length;
+        let room = self.text.get_mut(begin..begin + label.len())?;
+        for (written, &byte) in room.iter_mut().zip(label) {
+            *written = byte | if byte.is_ascii_uppercase() { 0x20 } else { 0 };
+        }
+        let plain = room.iter().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_'));
+        if plain {
+            self.length += label.len();
+            return Some(());
+        }
+        label.iter().try_for_each(|&byte| self.push_label_byte(byte))
+    }
+
     /// Writes one byte of a label.
     pub(crate) fn push_label_byte(&mut self, byte: u8) -> Option<()> {
         match byte {
@@ -181,9 +196,7 @@ impl<'a> Walk<'a> {
             match length {
                 0 => break,
                 1..=63 => {
-                    for &byte in self.take(usize::from(length))? {
-                        name.push_label_byte(byte)?;
-                    }
+                    name.push_label(self.take(usize::from(length))?)?;
                     name.push_dot()?;
                 }
                 _ => return None,

@@ -167,6 +167,7 @@ enum Value<'a> {
 
 impl<'a> Fields<'a> {
     /// The next field and its number; the outer `None` is a malformed one, the inner the end.
+    #[inline]
     fn next_field(&mut self) -> Option<Option<(u64, Value<'a>)>> {
         if self.bytes.is_empty() {
             return Some(None);
@@ -191,7 +192,15 @@ impl<'a> Fields<'a> {
         Some(taken)
     }
 
+    #[inline]
     fn varint(&mut self) -> Option<u64> {
+        // Keys and most values are one byte.
+        if let Some((&byte, rest)) = self.bytes.split_first()
+            && byte < 0x80
+        {
+            self.bytes = rest;
+            return Some(u64::from(byte));
+        }
         let mut value = 0;
         for (index, &byte) in self.bytes.iter().take(10).enumerate() {
             value |= u64::from(byte & 0x7f).checked_shl(7 * index as u32)?;

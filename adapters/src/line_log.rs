@@ -66,7 +66,7 @@ impl NotAsked {
 }
 
 /// The spelling of one kind of log.
-pub(crate) trait LineFormat {
+pub(crate) trait LineFormat: Send {
     /// Reads a line.
     fn read(&mut self, line: &[u8], name: &mut NameBuffer) -> Result<Asked, NotAsked>;
 

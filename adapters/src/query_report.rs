@@ -312,7 +312,8 @@ impl fmt::Display for Bracketed {
 /// Different clients of a log. Their addresses live as long as the reading does.
 #[derive(Default)]
 pub(crate) struct Clients {
-    seen: HashSet<IpAddr>,
+    v4: HashSet<u32>,
+    v6: HashSet<u128>,
     latest: Option<IpAddr>,
 }
 
@@ -320,12 +321,15 @@ impl Clients {
     fn see(&mut self, address: IpAddr) {
         if self.latest != Some(address) {
             self.latest = Some(address);
-            self.seen.insert(address);
+            match address {
+                IpAddr::V4(v4) => self.v4.insert(v4.to_bits()),
+                IpAddr::V6(v6) => self.v6.insert(v6.to_bits()),
+            };
         }
     }
 
     pub(crate) fn count(&self) -> u64 {
-        self.seen.len() as u64
+        (self.v4.len() + self.v6.len()) as u64
     }
 }
 
