@@ -39,9 +39,9 @@ impl CsvLog {
     /// The columns that a line names, when it is a header of queries: less is missing than a time and a name.
     fn read_header(&mut self, line: &[u8]) -> Result<(), Vec<&str>> {
         let delimiter = [b'\t', b';', b','].into_iter().max_by_key(|byte| line.iter().filter(|b| *b == byte).count());
-        self.splitter = Splitter::new(delimiter.unwrap_or(b','));
+        let mut splitter = Splitter::new(delimiter.unwrap_or(b','));
         let spelling = &self.records.spelling;
-        let found: Vec<_> = match self.splitter.split(line) {
+        let found: Vec<_> = match splitter.split(line) {
             Some(fields) => fields.iter().map(|name| spelling.find(name.trim_ascii())).collect(),
             None => Vec::new(),
         };
@@ -54,6 +54,7 @@ impl CsvLog {
         let missing = spelling.missing(|field| columns.contains(&Some(field)));
         if missing.is_empty() {
             self.header = Some(Header { line: line.to_vec(), columns });
+            self.splitter = splitter;
             return Ok(());
         }
         Err(missing)
@@ -94,11 +95,9 @@ impl LineFormat for CsvLog {
         if fields.len() != columns {
             // Another table may have been put behind this one.
             let what = format!("{} fields, not {columns}", fields.len());
-            let delimiter = self.splitter.delimiter;
             if self.read_header(line).is_ok() {
                 return Err(NotAsked::Header);
             }
-            self.splitter = Splitter::new(delimiter);
             return Err(NotAsked::Malformed(what));
         }
         for (value, column) in fields.iter().zip(&header.columns) {
@@ -118,15 +117,15 @@ impl LineFormat for CsvLog {
 /// Splits a line into fields.
 struct Splitter {
     delimiter: u8,
-    reader: csv_core::Reader,
+    /// Made for the first line that has quotes: its tables take longer than many lines.
+    reader: Option<Box<csv_core::Reader>>,
     unquoted: Vec<u8>,
     ends: [usize; COLUMNS],
 }
 
 impl Splitter {
     fn new(delimiter: u8) -> Splitter {
-        let reader = csv_core::ReaderBuilder::new().delimiter(delimiter).build();
-        Splitter { delimiter, reader, unquoted: Vec::new(), ends: [0; COLUMNS] }
+        Splitter { delimiter, reader: None, unquoted: Vec::new(), ends: [0; COLUMNS] }
     }
 
     /// The fields; `None` when a quote is left open or there are more than can be.
@@ -140,15 +139,17 @@ impl Splitter {
             *self.ends.get_mut(count)? = line.len();
             return Some(Fields { text: line, ends: &self.ends[..=count], gap: 1 });
         }
-        self.reader.reset();
+        let reader = self
+            .reader
+            .get_or_insert_with(|| Box::new(csv_core::ReaderBuilder::new().delimiter(self.delimiter).build()));
+        reader.reset();
         self.unquoted.resize(line.len() + 1, 0);
-        let (result, read, written, count) = self.reader.read_record(line, &mut self.unquoted, &mut self.ends);
+        let (result, read, written, count) = reader.read_record(line, &mut self.unquoted, &mut self.ends);
         if result != ReadRecordResult::InputEmpty || read != line.len() {
             return None;
         }
         // At the end of a line without an open quote the record ends with it.
-        let (result, _, _, last) =
-            self.reader.read_record(b"\n", &mut self.unquoted[written..], &mut self.ends[count..]);
+        let (result, _, _, last) = reader.read_record(b"\n", &mut self.unquoted[written..], &mut self.ends[count..]);
         if result != ReadRecordResult::Record {
             return None;
         }
