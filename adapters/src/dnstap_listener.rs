@@ -41,7 +41,7 @@ const SENDERS_KEPT: usize = 1024;
 pub struct ListenOptions {
     /// Connections at a time; further ones are closed at once, and counted.
     pub connections_max: usize,
-    /// Longest frame [bytes]; a longer one ends its connection.
+    /// Longest frame \[bytes\]; a longer one ends its connection.
     pub frame_bytes_max: usize,
     /// Batches that wait for the consumer, each of what was read from one connection at once (up to 256 KiB of frames).
     pub queue_batches_max: usize,

@@ -109,7 +109,7 @@ const FORMATS: [(LogFormat, &str, &str, &str); 13] = [
 const ALLOWED: &str = "dnstap, pcap, Zeek, BIND, PowerDNS, Unbound, dnsmasq, Route 53, Cloudflare, AdGuard Home, or CSV \
     and NDJSON with fields for time, client and name";
 
-/// Content that is looked at to tell the format [bytes].
+/// Content that is looked at to tell the format \[bytes\].
 const SAMPLE: usize = 64 * 1024;
 /// Lines that are looked at to tell the format.
 const SAMPLE_LINES: usize = 200;

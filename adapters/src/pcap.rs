@@ -21,7 +21,7 @@ use crate::query::{LoggedQuery, Vantage};
 use crate::query_report::{QueryReport, Skip};
 use crate::read_options::ReadOptions;
 
-/// Longest record that is believed [bytes].
+/// Longest record that is believed \[bytes\].
 const LONGEST_RECORD: usize = 16 * 1024 * 1024;
 /// Interfaces of a file at most.
 const INTERFACES: usize = 65_536;

@@ -34,7 +34,7 @@ pub struct SenderReport {
     pub disconnects: u64,
     /// Data frames.
     pub frames: u64,
-    /// Everything received [bytes].
+    /// Everything received \[bytes\].
     pub bytes: u64,
     /// Queries, delivered or dropped.
     pub queries: u64,
