@@ -11,7 +11,7 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use forebay_adapters::counts::read_counts_from;
 use forebay_adapters::dnstap::read_dnstap;
 use forebay_adapters::recording::read_recording_from;
-use forebay_adapters::{Fallback, Geography, Input};
+use forebay_adapters::{Fallback, Geography, Input, ReadOptions};
 use forebay_world::{LinkId, Region, Timestamp};
 
 const MESSAGES: u32 = 200_000;
@@ -85,7 +85,8 @@ fn dnstap(c: &mut Criterion) {
             || input(&bytes),
             |input| {
                 let mut names = 0;
-                let report = read_dnstap(input, &mut |query| names += query.name.len()).expect("a valid stream");
+                let report = read_dnstap(input, &ReadOptions::default(), &mut |query| names += query.name.len())
+                    .expect("a valid stream");
                 assert_eq!(report.queries, u64::from(MESSAGES / 2));
                 black_box(names)
             },

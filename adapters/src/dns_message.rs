@@ -67,6 +67,21 @@ impl NameBuffer {
         self.push(b'.')
     }
 
+    /// Writes a label.
+    fn push_label(&mut self, label: &[u8]) -> Option<()> {
+        let begin = self.length;
+        let room = self.text.get_mut(begin..begin + label.len())?;
+        for (written, &byte) in room.iter_mut().zip(label) {
+            *written = byte | if byte.is_ascii_uppercase() { 0x20 } else { 0 };
+        }
+        let plain = room.iter().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_'));
+        if plain {
+            self.length += label.len();
+            return Some(());
+        }
+        label.iter().try_for_each(|&byte| self.push_label_byte(byte))
+    }
+
     /// Writes one byte of a label.
     pub(crate) fn push_label_byte(&mut self, byte: u8) -> Option<()> {
         match byte {
@@ -83,9 +98,36 @@ impl NameBuffer {
         }
     }
 
+    /// Writes a name that stands in presentation form already (RFC 1035, section 5.1), whatever its case; `None` for
+    /// one that is longer than a name can be.
+    pub(crate) fn push_presentation(&mut self, text: &[u8]) -> Option<()> {
+        let mut rest = text;
+        while let Some((&byte, after)) = rest.split_first() {
+            rest = after;
+            match (byte, after) {
+                (b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.', _) => self.push(byte)?,
+                (b'\\', [h @ b'0'..=b'2', t @ b'0'..=b'9', o @ b'0'..=b'9', beyond @ ..]) => {
+                    let value = u16::from(h - b'0') * 100 + u16::from(t - b'0') * 10 + u16::from(o - b'0');
+                    self.push_label_byte(u8::try_from(value).ok()?)?;
+                    rest = beyond;
+                }
+                (b'\\', [escaped, beyond @ ..]) => {
+                    self.push_label_byte(*escaped)?;
+                    rest = beyond;
+                }
+                _ => self.push_label_byte(byte)?,
+            }
+        }
+        self.drop_trailing_dot();
+        Some(())
+    }
+
     /// Takes the dot off the end, unless it is part of a label.
     pub(crate) fn drop_trailing_dot(&mut self) {
-        if self.length > 0 && self.text[self.length - 1] == b'.' {
+        let written = &self.text[..self.length];
+        // An escaped dot has an odd number of backslashes before it.
+        let escapes = written.iter().rev().skip(1).take_while(|&&byte| byte == b'\\').count();
+        if written.last() == Some(&b'.') && escapes % 2 == 0 {
             self.length -= 1;
         }
     }
@@ -154,9 +196,7 @@ impl<'a> Walk<'a> {
             match length {
                 0 => break,
                 1..=63 => {
-                    for &byte in self.take(usize::from(length))? {
-                        name.push_label_byte(byte)?;
-                    }
+                    name.push_label(self.take(usize::from(length))?)?;
                     name.push_dot()?;
                 }
                 _ => return None,

@@ -151,6 +151,73 @@ impl FrameStream {
     }
 }
 
+/// Types of control frames.
+pub(crate) mod control {
+    pub(crate) const ACCEPT: u32 = 1;
+    pub(crate) const START: u32 = 2;
+    pub(crate) const STOP: u32 = 3;
+    pub(crate) const READY: u32 = 4;
+    pub(crate) const FINISH: u32 = 5;
+}
+
+/// What a stream consists of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unit<'a> {
+    /// A data frame.
+    Data(&'a [u8]),
+    /// A control frame: its type and fields.
+    Control(u32, &'a [u8]),
+}
+
+/// The unit at the begin of what was received, and its length; `None` when it is not there completely. The error is a
+/// frame that cannot be meant: the framing is lost.
+pub(crate) fn split_unit(bytes: &[u8], longest_frame: usize) -> Result<Option<(Unit<'_>, usize)>, String> {
+    let word = |at: usize| bytes.get(at..at + 4).and_then(be32);
+    let Some(length) = word(0) else { return Ok(None) };
+    if length > 0 {
+        let length = length as usize;
+        if length > longest_frame {
+            return Err(format!("a frame of {length} bytes, where up to {longest_frame} are allowed"));
+        }
+        return Ok(bytes.get(4..4 + length).map(|frame| (Unit::Data(frame), 4 + length)));
+    }
+    let Some(length) = word(4) else { return Ok(None) };
+    let length = length as usize;
+    if !(4..=LONGEST_CONTROL).contains(&length) {
+        return Err(format!("a control frame of {length} bytes"));
+    }
+    let Some(frame) = bytes.get(8..8 + length) else { return Ok(None) };
+    let (kind, fields) = frame.split_at(4);
+    Ok(Some((Unit::Control(be32(kind).unwrap_or_default(), fields), 8 + length)))
+}
+
+/// A control frame as it is sent, with the content type or without.
+pub(crate) fn control_frame(kind: u32, content: Option<&[u8]>) -> Vec<u8> {
+    let field = content.map_or(0, |content| 8 + content.len() as u32);
+    let mut bytes = [0, 4 + field, kind].map(u32::to_be_bytes).concat();
+    if let Some(content) = content {
+        bytes.extend([CONTENT_TYPE, content.len() as u32].map(u32::to_be_bytes).concat());
+        bytes.extend(content);
+    }
+    bytes
+}
+
+/// Whether a control frame's content types have dnstap, or there are none.
+pub(crate) fn offers_dnstap(mut fields: &[u8]) -> bool {
+    let mut any = false;
+    while let (Some(kind), Some(length)) = (fields.get(..4).and_then(be32), fields.get(4..8).and_then(be32)) {
+        let Some(value) = fields.get(8..).and_then(|rest| rest.get(..length as usize)) else { return false };
+        if kind == CONTENT_TYPE {
+            if value == DNSTAP_CONTENT {
+                return true;
+            }
+            any = true;
+        }
+        fields = &fields[8 + value.len()..];
+    }
+    !any
+}
+
 /// Whether bytes are the begin of a Frame Streams file: an escape, a control frame's length, START.
 pub fn begins_stream(bytes: &[u8]) -> bool {
     let length = bytes.get(4..8).and_then(be32).unwrap_or(0) as usize;

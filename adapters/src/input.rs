@@ -8,6 +8,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use memchr::memchr;
+
 use crate::error::{Place, ReadError};
 
 /// Bytes asked of the source at once.
@@ -135,7 +137,7 @@ impl Input {
         let mut searched = 0;
         let (length, ended) = loop {
             let ahead = &self.buffer[self.start..self.end];
-            if let Some(at) = ahead[searched..].iter().position(|&b| b == b'\n') {
+            if let Some(at) = memchr(b'\n', &ahead[searched..]) {
                 break (searched + at, true);
             }
             searched = ahead.len();

@@ -3,9 +3,10 @@
 //! | module | reads |
 //! |---|---|
 //! | [`counts`] | request-count series in CSV |
-//! | [`zeek`] | Zeek `dns.log` |
-//! | [`dnstap`] | dnstap in Frame Streams |
-//! | [`query`] | either of the last two, told by content |
+//! | [`query`] | logs of DNS queries, whatever their format |
+//! | [`log_format`] | what formats there are, and how they are told by content |
+//! | [`tail`] | the same of a text log that is being written |
+//! | [`dnstap_listener`] | the same as servers send them |
 //! | [`recording`] | queries of a log, mapped to regions, in order of time |
 //! | [`geography`] | prefix tables and MMDB databases: address → region |
 //!
@@ -13,24 +14,45 @@
 //! A client's address stays in memory while it is looked up; what leaves a reader for longer is a prefix of at
 //! most 24 (IPv4) or 56 (IPv6) bits.
 
+mod bind;
 pub mod counts;
+mod csv_log;
 pub mod dns_message;
+mod dnsmasq;
 pub mod dnstap;
+pub mod dnstap_listener;
 mod error;
+mod fields;
 pub mod frame_streams;
 pub mod geography;
 pub mod input;
+mod json_log;
+mod line_clock;
+mod line_log;
+pub mod log_format;
 mod log_time;
+mod pcap;
+mod powerdns;
 pub mod prefix;
 pub mod query;
+pub mod query_report;
+pub mod read_options;
+mod record_type;
 pub mod recording;
+mod repeats;
+mod route53;
 mod table;
-pub mod zeek;
+pub mod tail;
+mod unbound;
+mod zeek;
 
 pub use counts::{CountSeries, read_counts};
 pub use error::{Place, ReadError};
 pub use geography::{Fallback, Geography};
 pub use input::Input;
+pub use log_format::LogFormat;
 pub use prefix::Prefix;
-pub use query::{LoggedQuery, QueryReport, Vantage, read_queries};
+pub use query::{LoggedQuery, Vantage, read_queries};
+pub use query_report::{QueryReport, Skip};
+pub use read_options::{FieldNames, ReadOptions, TimeUnit};
 pub use recording::{Recording, read_recording};

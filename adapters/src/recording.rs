@@ -13,7 +13,9 @@ use crate::error::ReadError;
 use crate::geography::{Geography, LocatedBy};
 use crate::input::Input;
 use crate::prefix::Prefix;
-use crate::query::{LoggedQuery, QueryReport, Vantage, read_queries_from};
+use crate::query::{LoggedQuery, Vantage, read_queries_from};
+use crate::query_report::QueryReport;
+use crate::read_options::ReadOptions;
 
 /// A log of queries with their regions.
 #[derive(Clone, Debug, PartialEq)]
@@ -92,8 +94,16 @@ pub fn read_recording(path: &Path, geography: &Geography) -> Result<Recording, R
 /// # Errors
 /// As [`read_recording`].
 pub fn read_recording_from(input: Input, geography: &Geography) -> Result<Recording, ReadError> {
+    read_recording_with(input, &ReadOptions::default(), geography)
+}
+
+/// As [`read_recording_from`], with what the operator says about the log.
+///
+/// # Errors
+/// As [`read_recording`].
+pub fn read_recording_with(input: Input, options: &ReadOptions, geography: &Geography) -> Result<Recording, ReadError> {
     let mut gathering = Gathering::new(geography);
-    let log = read_queries_from(input, &mut |query| gathering.take(query))?;
+    let log = read_queries_from(input, options, &mut |query| gathering.take(query))?;
     Ok(gathering.finish(log))
 }
 

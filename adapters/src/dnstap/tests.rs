@@ -8,6 +8,8 @@ use crate::frame_streams::tests::{start, stream};
 use crate::input::tests::gzip;
 use crate::prefix::Prefix;
 use crate::query::read_queries_from;
+use crate::query_report::Skip;
+use crate::read_options::ReadOptions;
 
 fn varint(mut value: u64, out: &mut Vec<u8>) {
     while value >= 0x80 {
@@ -59,7 +61,7 @@ type Kept = (Timestamp, IpAddr, Option<IpAddr>, Option<Prefix>, String, u16, Van
 fn read(bytes: Vec<u8>) -> Result<(Vec<Kept>, QueryReport), ReadError> {
     let mut queries = Vec::new();
     let input = Input::from_reader("tap", Cursor::new(bytes))?;
-    let report = read_queries_from(input, &mut |q| {
+    let report = read_queries_from(input, &ReadOptions::default(), &mut |q| {
         queries.push((q.at, q.client, q.server, q.ecs, q.name.to_owned(), q.qtype, q.vantage));
     })?;
     Ok((queries, report))
@@ -186,7 +188,7 @@ proptest! {
     fn no_message_panics(frame in proptest::collection::vec(any::<u8>(), 0..120)) {
         let mut name = NameBuffer::new();
         if let Some(message) = read_message(&frame) {
-            let _ = message.query(&mut name);
+            let _ = message.ask(&mut name);
         }
     }
 

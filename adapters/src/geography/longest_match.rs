@@ -11,7 +11,7 @@ use crate::prefix::Prefix;
 /// Ranges of IPv4 and of IPv6 addresses.
 #[derive(Default)]
 pub(super) struct LongestMatch {
-    v4: Vec<Range>,
+    v4: RangesV4,
     v6: Vec<Range>,
 }
 
@@ -21,18 +21,64 @@ struct Range {
     region: Option<RegionId>,
 }
 
+/// Ranges of IPv4 addresses, with the places where those of each /16 begin: a large table is looked up in the few
+/// ranges of one /16, which lie together in the cache.
+#[derive(Default)]
+struct RangesV4 {
+    firsts: Vec<u32>,
+    regions: Vec<Option<RegionId>>,
+    /// By upper half of the address, and one more; empty for a small table.
+    begins: Vec<u32>,
+}
+
+impl RangesV4 {
+    /// Ranges from which on the begins are worth their 256 KiB; few in tests, so that both ways are tried.
+    const LARGE: usize = if cfg!(test) { 8 } else { 64 };
+
+    fn new(ranges: Vec<Range>) -> RangesV4 {
+        // All firsts are below 2^32: the end of the last address has no range.
+        let (firsts, regions): (Vec<u32>, Vec<_>) =
+            ranges.into_iter().filter_map(|range| Some((u32::try_from(range.first).ok()?, range.region))).unzip();
+        let mut begins = Vec::new();
+        if firsts.len() > Self::LARGE {
+            let mut at = 0;
+            for half in 0..=u32::from(u16::MAX) {
+                while firsts.get(at).is_some_and(|&first| first >> 16 < half) {
+                    at += 1;
+                }
+                begins.push(at as u32);
+            }
+            begins.push(firsts.len() as u32);
+        }
+        RangesV4 { firsts, regions, begins }
+    }
+
+    fn find(&self, address: u32) -> Option<RegionId> {
+        let half = (address >> 16) as usize;
+        let (from, to) = match self.begins.get(half..half + 2) {
+            Some(&[from, to]) => (from as usize, to as usize),
+            _ => (0, self.firsts.len()),
+        };
+        let after = from + self.firsts[from..to].partition_point(|&first| first <= address);
+        *self.regions.get(after.checked_sub(1)?)?
+    }
+}
+
 impl LongestMatch {
     pub(super) fn new(table: BTreeMap<Prefix, RegionId>) -> Self {
         let (v4, v6): (Vec<_>, Vec<_>) = table.into_iter().partition(|(prefix, _)| prefix.address().is_ipv4());
-        LongestMatch { v4: flatten(v4), v6: flatten(v6) }
+        LongestMatch { v4: RangesV4::new(flatten(v4)), v6: flatten(v6) }
     }
 
     /// Region of the longest prefix that holds an address.
     pub(super) fn find(&self, address: IpAddr) -> Option<RegionId> {
-        let ranges = if address.is_ipv4() { &self.v4 } else { &self.v6 };
-        let bits = bits(address);
-        let at = ranges.partition_point(|range| range.first <= bits);
-        ranges[..at].last()?.region
+        match address {
+            IpAddr::V4(v4) => self.v4.find(v4.to_bits()),
+            IpAddr::V6(v6) => {
+                let at = self.v6.partition_point(|range| range.first <= v6.to_bits());
+                self.v6[..at].last()?.region
+            }
+        }
     }
 }
 
