@@ -12,8 +12,6 @@ mod protocol;
 mod resample;
 mod score;
 
-use std::sync::Arc;
-
 use serde::Serialize;
 
 pub use chart::charts;
@@ -21,10 +19,10 @@ pub use protocol::{Kind, Protocol, Window};
 pub use resample::{Aggregate, resample};
 pub use score::Score;
 
-use crate::forecast::follower::{Applied, Follower, History};
 use crate::forecast::grid::Grid;
-use crate::forecast::model::{self, Model, Past, Unfit};
+use crate::forecast::model::{Past, Unfit};
 use crate::forecast::quantiles::Quantiles;
+use crate::forecast::trained::{self, Trained};
 use score::Pool;
 
 /// The model whose weighted quantile loss is the unit.
@@ -106,7 +104,7 @@ pub struct Outcome {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum BacktestError {
     /// There is no model of that name.
-    #[error("model {0}: allowed is one of {list}", list = model::NAMES.join(", "))]
+    #[error("model {0}: allowed is one of {list}", list = trained::names().collect::<Vec<_>>().join(", "))]
     Unknown(String),
     /// A model could not be trained, or could not forecast.
     #[error("model {model} on {series}: {why}")]
@@ -137,9 +135,9 @@ pub fn run(
     for kind in &protocol.kinds {
         let trained_on: Vec<Past<'_>> =
             set.iter().map(|series| Past::new(&series.grid, 0, &series.values[..protocol.train])).collect();
-        let ready = |name: &str| -> Result<Arc<dyn Model>, BacktestError> {
+        let ready = |name: &str| -> Result<Trained, BacktestError> {
             let unfit = |why| BacktestError::Unfit { model: name.to_owned(), series: "all series".to_owned(), why };
-            model::train(name, &trained_on, kind.horizon, seed)
+            trained::train(name, &trained_on, kind.horizon, seed)
                 .ok_or_else(|| BacktestError::Unknown(name.to_owned()))?
                 .map_err(unfit)
         };
@@ -189,15 +187,14 @@ struct Led {
 /// Leads one model through one series.
 fn lead(
     series: &Recorded,
-    model: &Arc<dyn Model>,
+    model: &Trained,
     name: &str,
     protocol: &Protocol,
     kind: &Kind,
     cpu: &dyn Fn() -> f64,
 ) -> Result<Led, BacktestError> {
     let values = &series.values;
-    let history = History::new(series.grid.clone(), protocol.train);
-    let mut follower: Box<dyn Follower> = Box::new(Applied::new(Arc::clone(model), history));
+    let mut follower = model.follow(&series.grid, protocol.train, protocol.train);
     let mut known = 0;
     let (mut origins, mut pool, mut spent, mut replaced) = (Vec::new(), Pool::default(), 0.0, 0);
     for first in kind.origins(protocol.train, values.len()) {

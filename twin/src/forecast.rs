@@ -4,7 +4,9 @@
 //! lead that matters, and turns the expectation into quantiles. Both follow one window after the other, in constant
 //! time, and neither knows what the series means.
 
+mod calibration;
 mod chance;
+mod ensemble;
 pub mod follower;
 pub mod grid;
 mod holt;
@@ -14,6 +16,7 @@ mod normal;
 mod profile;
 pub mod quantiles;
 mod residuals;
+pub mod trained;
 
 use forebay_world::{Duration, Timestamp};
 

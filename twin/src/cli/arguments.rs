@@ -7,7 +7,7 @@ use clap_complete::Shell;
 use forebay_world::Duration;
 
 use crate::backtest::Aggregate;
-use crate::forecast::model;
+use crate::forecast::trained;
 use crate::policy;
 use crate::tui::Theme;
 
@@ -140,8 +140,11 @@ pub(super) struct ForecastOptions {
     #[arg(long, value_enum, default_value_t = Aggregate::Sum)]
     pub(super) aggregate: Aggregate,
     /// How far ahead, with commas between; asked four times as often, but once a day at least
-    #[arg(long, value_name = "SPAN", value_delimiter = ',', value_parser = span, default_value = "1h,24h")]
+    #[arg(long, value_name = "SPANS", value_delimiter = ',', value_parser = span, default_value = "1h,24h")]
     pub(super) horizon: Vec<Duration>,
+    /// Time from one forecast to the next, in place of a quarter of a day
+    #[arg(long, value_name = "SPAN", value_parser = span)]
+    pub(super) every: Option<Duration>,
     /// Time zone of the series' days, by its IANA name
     #[arg(long, value_name = "ZONE", default_value = "UTC")]
     pub(super) time_zone: String,
@@ -192,12 +195,13 @@ fn policy_name(text: &str) -> Result<String, String> {
 }
 
 fn model_name(text: &str) -> Result<String, String> {
-    if text == "all" || model::NAMES.contains(&text) {
+    if text == "all" || trained::names().any(|name| name == text) {
         return Ok(text.to_owned());
     }
-    let near = crate::scenario::nearest(text, model::NAMES.iter().copied());
+    let near = crate::scenario::nearest(text, trained::names());
     let hint = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
-    Err(format!("allowed is all, or some of {}{hint}", model::NAMES.join(", ")))
+    let names: Vec<&str> = trained::names().collect();
+    Err(format!("allowed is all, or some of {}{hint}", names.join(", ")))
 }
 
 fn span(text: &str) -> Result<Duration, String> {

@@ -14,7 +14,7 @@ use super::{Answer, Failure, print};
 use crate::backtest::{self, Aggregate, BacktestError, Kind, Outcome, Protocol, Recorded, resample};
 use crate::forecast::follower::History;
 use crate::forecast::grid::Grid;
-use crate::forecast::model;
+use crate::forecast::trained;
 use crate::report::{Align, Table};
 use crate::scenario::zone;
 
@@ -22,16 +22,24 @@ pub(super) fn run(options: ForecastOptions) -> Result<Answer, Failure> {
     let zone = zone::named(&options.time_zone).map_err(|hint| {
         Failure::Other(anyhow!("--time-zone {}: not in the IANA time zone database", options.time_zone), hint)
     })?;
-    let (set, protocol) = match options.preset {
+    let (set, mut protocol) = match options.preset {
         Some(Preset::G15) => g15(&options.series)?,
         None => own(&options, &zone)?,
     };
+    if let Some(every) = options.every {
+        if every < protocol.step || !(every % protocol.step).is_zero() {
+            return Err(Failure::Other(
+                anyhow!("--every {every} is no number of whole steps of {}", protocol.step),
+                format!("allowed is a multiple of {}", protocol.step),
+            ));
+        }
+        protocol.kinds.iter_mut().for_each(|kind| kind.stride = (every / protocol.step) as usize);
+    }
     let mut models: Vec<String> = Vec::new();
     for name in &options.model {
-        let named = if name == "all" { model::NAMES } else { &[name.as_str()][..] };
-        for name in named {
-            if !models.iter().any(|known| known == name) {
-                models.push((*name).to_owned());
+        for known in trained::names().filter(|known| name == "all" || name == known) {
+            if !models.iter().any(|taken| taken == known) {
+                models.push(known.to_owned());
             }
         }
     }

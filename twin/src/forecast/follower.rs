@@ -88,6 +88,11 @@ impl History {
         Past::new(&self.grid, self.dropped, &self.values).last(self.keep)
     }
 
+    /// Steps in a day.
+    pub fn day(&self) -> usize {
+        self.grid.day()
+    }
+
     /// Steps that were not seen and had to be filled.
     pub fn filled(&self) -> u64 {
         self.filled
@@ -110,7 +115,12 @@ fn guarded(model: &dyn Model, past: &Past<'_>, steps: usize) -> Result<Outlook, 
         }
         Err(why) => why,
     };
-    let instead = Some(format!("{} gave none: {why}", model.name()));
+    standby(model.name(), past, steps, why)
+}
+
+/// What is said where `model` could not, because of `why`.
+pub(super) fn standby(model: &str, past: &Past<'_>, steps: usize, why: Unfit) -> Result<Outlook, Unfit> {
+    let instead = Some(format!("{model} gave none: {why}"));
     for name in ["seasonal-naive-day", "naive"] {
         let standby = model::train(name, &[], steps, 0).and_then(Result::ok);
         if let Some(Ok(quantiles)) = standby.map(|standby| standby.predict(past, steps)) {

@@ -4,11 +4,11 @@
 //! the past that they are given; global ones were trained before, on many series at once ([`train`]). What follows a
 //! series window by window and learns from its own errors is built from them (`forecast::follower`).
 
-mod boosted;
+pub(super) mod boosted;
 pub(super) mod features;
 pub(super) mod member;
 mod naive;
-mod perceptron;
+pub(super) mod perceptron;
 mod smoothing;
 
 use std::sync::Arc;

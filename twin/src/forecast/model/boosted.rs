@@ -24,7 +24,7 @@ const GROWN: [usize; 7] = [0, 1, 3, 5, 7, 9, 10];
 
 /// The model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Boosted {
+pub(in crate::forecast) struct Boosted {
     base: Base,
     /// Steps ahead that it was trained for.
     horizon: usize,
@@ -33,7 +33,7 @@ pub(super) struct Boosted {
 
 impl Boosted {
     /// Trains on all series of `set` together, for `horizon` steps ahead.
-    pub(super) fn train(base: Base, set: &[Past<'_>], horizon: usize, seed: u64) -> Result<Self, Unfit> {
+    pub(in crate::forecast) fn train(base: Base, set: &[Past<'_>], horizon: usize, seed: u64) -> Result<Self, Unfit> {
         let examples = Examples::draw(set, horizon, base, seed)?;
         let binned = Binned::new(&examples.rows);
         let forests = GROWN

@@ -130,6 +130,16 @@ impl Described {
         })
     }
 
+    /// What values are divided by.
+    pub(in crate::forecast) fn unit(&self) -> f64 {
+        self.unit
+    }
+
+    /// The logarithm of nothing.
+    pub(in crate::forecast) fn floor(&self) -> f64 {
+        OFFSET.ln()
+    }
+
     /// Steps known.
     pub(in crate::forecast) fn len(&self) -> usize {
         self.logs.len()
@@ -147,7 +157,7 @@ impl Described {
 
     /// A value from its logarithm.
     pub(in crate::forecast) fn value(&self, log: f64) -> f64 {
-        self.unit * (log.min(30.0).exp() - OFFSET)
+        value_of(log, self.unit)
     }
 
     fn smooth(&self, at: usize) -> f64 {
@@ -223,6 +233,16 @@ impl Described {
         debug_assert_eq!(at, COUNT);
         base
     }
+}
+
+/// The value of a logarithm on the scale of `unit`.
+pub(in crate::forecast) fn value_of(log: f64, unit: f64) -> f64 {
+    unit * (log.min(30.0).exp() - OFFSET).max(0.0)
+}
+
+/// The logarithm of a value on the scale of `unit`.
+pub(in crate::forecast) fn log_of(value: f64, unit: f64) -> f64 {
+    (value.max(0.0) / unit + OFFSET).ln()
 }
 
 /// The mean with values above the 99 % quantile cut to it: one spike does not make a series large.

@@ -31,7 +31,7 @@ const CUT: f32 = 4.0;
 
 /// The model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Perceptron {
+pub(in crate::forecast) struct Perceptron {
     base: Base,
     horizon: usize,
     /// The features it sees.
@@ -58,7 +58,7 @@ struct Net {
 
 impl Perceptron {
     /// Trains on all series of `set` together, for `horizon` steps ahead.
-    pub(super) fn train(
+    pub(in crate::forecast) fn train(
         base: Base,
         inputs: Range<usize>,
         set: &[Past<'_>],
