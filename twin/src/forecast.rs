@@ -6,6 +6,7 @@
 
 pub mod chance;
 mod holt;
+pub mod lstm;
 mod naive;
 mod normal;
 mod profile;
