@@ -77,6 +77,9 @@ pub struct LstmConfig {
     pub averaged: f64,
     /// Share of the samples whose past is cut short, 0 to 1.
     pub short_past: f64,
+    /// Standard deviation of the logarithm of what the scale of a sample is multiplied by, so that the network does
+    /// not lean on a level that its few series happen to have.
+    pub scale_noise: f64,
     /// Where to train.
     pub device: TrainingDevice,
 }
@@ -96,6 +99,7 @@ impl Default for LstmConfig {
             gradient_norm: 1.0,
             averaged: 0.2,
             short_past: 0.1,
+            scale_noise: 0.3,
             #[cfg(not(feature = "cuda"))]
             device: TrainingDevice::Processor,
             #[cfg(feature = "cuda")]
@@ -145,7 +149,7 @@ impl Lstm {
         let (device, way) = match config.device {
             TrainingDevice::Processor => (Device::flex(), Way::Fused),
             #[cfg(feature = "cuda")]
-            TrainingDevice::Cuda => (Device::cuda(0), Way::Stepwise),
+            TrainingDevice::Cuda => (Device::cuda(0_usize), Way::Stepwise),
         };
         Lstm::train_on(set, horizon, config, seed, device, way)
     }

@@ -72,6 +72,11 @@ pub(super) struct View<'a> {
 }
 
 impl View<'_> {
+    /// The same, in a scale larger by `factor`.
+    pub(super) fn rescaled(self, factor: f64) -> Self {
+        View { scale: factor * self.scale, ..self }
+    }
+
     /// The logarithm of one and a value's ratio to the recent mean.
     pub(super) fn scaled(&self, value: f64) -> f32 {
         (value / self.scale).ln_1p() as f32

@@ -91,7 +91,7 @@ fn draw(
         // A share of the samples has a short past, so that the network knows how that looks.
         let short = chance.uniform() < config.short_past;
         let since = if short { origin - 1 - chance.below(origin.min(7 * series.day())) } else { 0 };
-        let view = series.view_since(since, origin);
+        let view = series.view_since(since, origin).rescaled((config.scale_noise * chance.normal()).exp());
         for (t, input) in view.inputs(context).enumerate() {
             inputs[(t * count + n) * INPUTS..][..INPUTS].copy_from_slice(&input);
         }
