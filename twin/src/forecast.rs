@@ -5,11 +5,12 @@
 //! time, and neither knows what the series means.
 
 mod calibration;
-mod chance;
+pub mod chance;
 mod ensemble;
 pub mod follower;
 pub mod grid;
 mod holt;
+pub mod lstm;
 pub mod model;
 mod naive;
 mod normal;

@@ -5,7 +5,7 @@
 
 /// A sequence of draws.
 #[derive(Clone, Debug)]
-pub(super) struct Chance {
+pub struct Chance {
     source: blake3::OutputReader,
     block: [u8; 64],
     used: usize,
@@ -13,14 +13,14 @@ pub(super) struct Chance {
 
 impl Chance {
     /// The draws for `purpose` under `seed`.
-    pub(super) fn new(seed: u64, purpose: &str) -> Self {
+    pub fn new(seed: u64, purpose: &str) -> Self {
         let mut hasher = blake3::Hasher::new_derive_key(&format!("forebay forecast {purpose}"));
         hasher.update(&seed.to_le_bytes());
         Chance { source: hasher.finalize_xof(), block: [0; 64], used: 64 }
     }
 
     /// The next 64 bits.
-    pub(super) fn bits(&mut self) -> u64 {
+    pub fn bits(&mut self) -> u64 {
         if self.used == self.block.len() {
             self.source.fill(&mut self.block);
             self.used = 0;
@@ -31,18 +31,18 @@ impl Chance {
     }
 
     /// Uniform on [0, 1).
-    pub(super) fn uniform(&mut self) -> f64 {
+    pub fn uniform(&mut self) -> f64 {
         (self.bits() >> 11) as f64 / (1u64 << 53) as f64
     }
 
     /// Uniform on 0, …, `n` − 1, with a bias below n/2⁶⁴ (D. Lemire, 2019).
-    pub(super) fn below(&mut self, n: usize) -> usize {
+    pub fn below(&mut self, n: usize) -> usize {
         ((u128::from(self.bits()) * n as u128) >> 64) as usize
     }
 
     /// Mean 0 and variance 1, nearly normal, from one draw: the sum of four uniforms (Irwin and Hall), for noise of which
     /// much is needed.
-    pub(super) fn nearly_normal(&mut self) -> f32 {
+    pub fn nearly_normal(&mut self) -> f32 {
         let bits = self.bits();
         let sum: u32 = (0..4).map(|part| (bits >> (16 * part)) as u32 & 0xFFFF).sum();
         // Four uniforms on [0, 65535] have mean 2 · 65535 and variance 4 · 65536² / 12.
@@ -50,7 +50,7 @@ impl Chance {
     }
 
     /// Standard normal (G. Box, M. Muller, 1958): two draws each.
-    pub(super) fn normal(&mut self) -> f64 {
+    pub fn normal(&mut self) -> f64 {
         let radius = (-2.0 * (1.0 - self.uniform()).ln()).sqrt();
         radius * (std::f64::consts::TAU * self.uniform()).cos()
     }

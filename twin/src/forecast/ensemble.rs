@@ -1,9 +1,9 @@
-//! Trees and nets together, each weighted by how well it has lately done, and calibrated on the way.
+//! Trees, nets and, for longer leads, an LSTM together, each weighted by how well it has lately done, and calibrated on the way.
 //!
 //! Members are trained twice: on all that is known, and on all but the last week. The second ones forecast that week
 //! unseen, so that weights and corrections have a week behind them when the first forecast is made. After that every
-//! forecast, issued at every step (near) or every hour (far), meets what came. Weights are inverse losses, squared, over
-//! the last week (J. Bates, C. Granger, "The Combination of Forecasts", 1969); quantiles are averaged as logarithms.
+//! forecast, issued at every step (near) or every hour (far), meets what came. Weights are inverse losses to the
+//! eighth power over the last week (J. Bates, C. Granger, "The Combination of Forecasts", 1969); quantiles are averaged as logarithms.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,6 +15,7 @@ use super::model::boosted::Boosted;
 use super::model::features::{self, Base, Described};
 use super::model::member::Member;
 use super::model::perceptron::Perceptron;
+use super::model::recurrent::Recurrent;
 use super::model::{Past, Unfit, is_near};
 use super::quantiles::{LEVELS, Quantiles};
 
@@ -46,7 +47,7 @@ impl Ensemble {
     /// Follows a series on `grid` of which the first `trained` steps were in the training set.
     pub(super) fn follow(self: &Arc<Self>, grid: &Grid, keep: usize, trained: usize) -> Box<dyn Follower> {
         let near = is_near(self.horizon, grid);
-        let pace = if near { Pace::near() } else { Pace::far(grid.day()) };
+        let pace = if near { Pace::NEAR } else { Pace::FAR };
         let begin = if trained == 0 || !self.early.is_empty() { trained.saturating_sub(grid.week()) } else { trained };
         Box::new(Following {
             ensemble: Arc::clone(self),
@@ -87,6 +88,8 @@ fn members(near: bool, set: &[Past<'_>], horizon: usize, seed: u64) -> Result<Ve
             nets(Base::Season, features::NETS)?,
             nets(Base::Season, features::WIDE)?,
             nets(Base::Level, features::NETS)?,
+            nets(Base::Level, features::WIDE)?,
+            Box::new(Recurrent::train(set, horizon, seed)?),
         ]
     })
 }
@@ -152,13 +155,14 @@ impl Following {
                 for (weight, rows) in weights.iter().zip(&members) {
                     row.iter_mut().zip(&rows[ahead]).for_each(|(sum, log)| *sum += weight * log);
                 }
-                self.calibration.correct(ahead, &row)
+                self.calibration.correct(&row)
             })
             .collect();
         Some(Issue { first: self.seen, scale: known.unit(), members, issued })
     }
 
-    /// Inverse losses over the last week, squared; equal ones before there are enough.
+    /// Inverse losses over the last week, to a power that leaves little to those who do worse; equal ones before there are
+    /// enough.
     fn weights(&self, members: usize) -> Vec<f64> {
         let count: u32 = self.losses.iter().map(|loss| loss.count).sum();
         if (count as usize) < 4 * self.ensemble.horizon {
@@ -167,7 +171,7 @@ impl Following {
         let mean = |member: usize| self.losses.iter().map(|loss| loss.sums[member]).sum::<f64>() / f64::from(count);
         let means: Vec<f64> = (0..members).map(mean).collect();
         let least = means.iter().copied().fold(f64::INFINITY, f64::min).max(f64::MIN_POSITIVE);
-        let shares: Vec<f64> = means.iter().map(|mean| (least / mean.max(least)).powi(2)).collect();
+        let shares: Vec<f64> = means.iter().map(|mean| (least / mean.max(least)).powi(8)).collect();
         let sum: f64 = shares.iter().sum();
         shares.iter().map(|share| share / sum).collect()
     }
@@ -179,7 +183,7 @@ impl Following {
             let Some(ahead) = at.checked_sub(issue.first).filter(|ahead| *ahead < self.ensemble.horizon) else {
                 continue;
             };
-            self.calibration.observe(ahead, &issue.issued[ahead], features::log_of(value, issue.scale));
+            self.calibration.observe(&issue.issued[ahead], features::log_of(value, issue.scale));
             let members = issue.members.len();
             let loss = loss.get_or_insert_with(|| Loss { at, count: 0, sums: vec![0.0; members] });
             loss.count += 1;

@@ -9,6 +9,7 @@ pub(super) mod features;
 pub(super) mod member;
 mod naive;
 pub(super) mod perceptron;
+pub(super) mod recurrent;
 mod smoothing;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use boosted::Boosted;
 use features::Base;
 use member::Global;
 use perceptron::Perceptron;
+use recurrent::Recurrent;
 
 /// What is known of a series at the moment of a forecast: the values of steps that have ended, without gaps.
 #[derive(Clone, Copy, Debug)]
@@ -104,7 +106,7 @@ pub trait Model: Send + Sync {
 
 /// The models there are, by name.
 pub const NAMES: &[&str] =
-    &["naive", "seasonal-naive-day", "seasonal-naive-week", "ets", "mstl", "boosted", "perceptron"];
+    &["naive", "seasonal-naive-day", "seasonal-naive-week", "ets", "mstl", "boosted", "perceptron", "lstm"];
 
 /// Makes the model called `name`, trained on `set` for `steps` steps ahead where it is one that is trained. The same
 /// set and seed make the same model. `None` when there is none of that name.
@@ -119,6 +121,7 @@ pub fn train(name: &str, set: &[Past<'_>], steps: usize, seed: u64) -> Option<Re
         "boosted" => Boosted::train(base, set, steps, seed).map(|member| Arc::new(Global::new("boosted", member)) as _),
         "perceptron" => Perceptron::train(base, features::NETS, set, steps, seed)
             .map(|member| Arc::new(Global::new("perceptron", member)) as _),
+        "lstm" => Recurrent::train(set, steps, seed).map(|model| Arc::new(model) as _),
         _ => Ok(match name {
             "naive" => Arc::new(naive::Naive),
             "seasonal-naive-day" => Arc::new(naive::SeasonalNaive { name: "seasonal-naive-day", days: 1 }),

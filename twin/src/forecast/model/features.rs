@@ -150,6 +150,11 @@ impl Described {
         self.day
     }
 
+    /// Share of its day that has passed at a step, one to come with them.
+    pub(in crate::forecast) fn share_of_day(&self, at: usize) -> f64 {
+        self.clock[at].0
+    }
+
     /// The logarithm at a step that is known.
     pub(in crate::forecast) fn log(&self, at: usize) -> f64 {
         self.logs[at]

@@ -71,24 +71,6 @@ impl Forest {
         self.start + self.trees.iter().map(|tree| tree.value(features)).sum::<f64>()
     }
 
-    /// Whether every part of it refers to parts that are there: what a file must show before it is used.
-    pub(super) fn is_sound(&self) -> bool {
-        self.start.is_finite()
-            && self.trees.iter().all(|tree| {
-                let leaf = |child: i16| child < 0 && ((-1 - child) as usize) < tree.leaves.len();
-                // Children stand after their parents: walks end.
-                let inner = |at: usize, child: i16| child as usize > at && (child as usize) < tree.nodes.len();
-                let sound = |(at, node): (usize, &Node)| {
-                    TREES.contains(&usize::from(node.feature))
-                        && node.limit.is_finite()
-                        && node.children.iter().all(|&child| leaf(child) || (child >= 0 && inner(at, child)))
-                };
-                !tree.leaves.is_empty()
-                    && tree.leaves.iter().all(|leaf| leaf.is_finite())
-                    && tree.nodes.iter().enumerate().all(sound)
-            })
-    }
-
     /// Grows a forest for the quantile of `targets` at `level`.
     pub(super) fn grow(binned: &Binned, targets: &[f32], level: f64, growth: &Growth, seed: u64) -> Self {
         let mut chance = Chance::new(seed, &format!("forest {level}"));
