@@ -260,7 +260,7 @@ fn model_name(text: &str) -> Result<String, String> {
 fn log_format(text: &str) -> Result<LogFormat, String> {
     let names = LogFormat::ALL.map(LogFormat::name);
     text.parse().map_err(|_| {
-        let near = crate::scenario::nearest(text, names.into_iter());
+        let near = crate::scenario::nearest(text, names);
         let hint = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
         format!("allowed is one of {}{hint}", names.join(", "))
     })
