@@ -14,8 +14,9 @@ use std::time::Duration;
 
 use criterion::measurement::{Measurement, ValueFormatter, WallTime};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use forebay_adapters::demand::{CensusOptions, DemandOptions, read_demand};
 use forebay_adapters::query::read_queries_from;
-use forebay_adapters::{Geography, Input, LogFormat, Prefix, ReadOptions};
+use forebay_adapters::{Atlas, Geography, Input, LogFormat, NameClasses, Prefix, ReadOptions};
 use forebay_world::{LinkId, Region, RegionId, Timestamp};
 
 /// Processor time of the thread.
@@ -291,9 +292,49 @@ fn aggregate(c: &mut Criterion<CpuTime>) {
     group.finish();
 }
 
+/// As `forebay import` does it: a file into counts by minute, region and class, of ten networks at least.
+fn demand(c: &mut Criterion<CpuTime>) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (log, table) = (folder.path().join("tap"), folder.path().join("networks.csv"));
+    std::fs::write(&log, tap()).expect("writable");
+    let mut networks = "prefix,region\n".to_owned();
+    for network in 0..=u16::MAX {
+        let [high, low] = network.to_be_bytes();
+        writeln!(networks, "203.{high}.{low}.0/24,r{}", network % 16).expect("a text takes all");
+    }
+    std::fs::write(&table, networks).expect("writable");
+    let options = DemandOptions {
+        read: ReadOptions::default(),
+        census: CensusOptions {
+            window: forebay_world::Duration::from_mins(1),
+            lateness: forebay_world::Duration::from_mins(10),
+            k: 10,
+        },
+        vantage: None,
+    };
+    let mut classes = NameClasses::new();
+    classes.add_zone("cdn.test").expect("a name");
+    classes.add_rule("v1*.edge.cdn.test=video").expect("a rule");
+    let mut group = c.benchmark_group("dnstap");
+    group.throughput(Throughput::Elements(u64::from(MESSAGES))).sample_size(10);
+    group.bench_function("demand", |b| {
+        b.iter_batched(
+            || Atlas::open(std::slice::from_ref(&table)).expect("a valid table"),
+            |atlas| {
+                let demand = read_demand(std::slice::from_ref(&log), &options, Some(atlas), classes.clone());
+                let demand = demand.expect("a valid log");
+                assert_eq!(demand.report.tally.queries, u64::from(MESSAGES));
+                black_box(demand.rows().count())
+            },
+            BatchSize::LargeInput,
+        );
+    });
+    group.finish();
+}
+
 criterion_group! {
     name = benches;
     config = Criterion::default().with_measurement(CpuTime);
-    targets = lines, aggregate
+    targets = lines, aggregate, demand
 }
 criterion_main!(benches);

@@ -10,14 +10,16 @@ use std::path::Path;
 
 use forebay_world::{Region, RegionId};
 
-use crate::error::{Place, ReadError, shown};
+use crate::error::ReadError;
 use crate::input::Input;
-use crate::prefix::{Prefix, PrefixError};
-use crate::table::{Fields, Header, is_blank, unclosed_quote};
+use crate::prefix::Prefix;
 
+mod atlas;
 mod database;
 mod longest_match;
+mod prefix_table;
 
+pub use atlas::{Atlas, OTHER};
 pub use database::{Database, Location, Record, STALE_AFTER};
 use longest_match::LongestMatch;
 
@@ -96,7 +98,14 @@ impl Geography {
     /// # Errors
     /// As [`Geography::with_prefix_table`].
     pub fn with_prefix_table_from(mut self, mut input: Input) -> Result<Geography, ReadError> {
-        let table = self.read_prefixes(&mut input)?;
+        let mut table = BTreeMap::new();
+        let sites = &self.sites;
+        prefix_table::read(&mut input, &mut table, &mut |name| {
+            sites.iter().position(|site| site.name == name).map(RegionId::at).ok_or_else(|| {
+                let known: Vec<_> = sites.iter().map(|site| site.name.as_str()).collect();
+                (format!("one of {}", known.join(", ")), "regions are those of the scenario")
+            })
+        })?;
         self.prefixes = LongestMatch::new(table);
         Ok(self)
     }
@@ -203,52 +212,6 @@ impl Geography {
 
     fn check(&self, region: RegionId) {
         assert!(region.index() < self.sites.len(), "region {region} is not one of {} regions", self.sites.len());
-    }
-
-    fn read_prefixes(&self, input: &mut Input) -> Result<BTreeMap<Prefix, RegionId>, ReadError> {
-        const ALLOWED: &str = "the columns prefix,region";
-        let header = Header::read(input, ALLOWED)?;
-        let (prefix_at, region_at) = (header.need("prefix", input, ALLOWED)?, header.need("region", input, ALLOWED)?);
-        let mut table = BTreeMap::new();
-        while let Some(line) = input.next_line()? {
-            if is_blank(line.text) {
-                continue;
-            }
-            let (number, text) = (line.number, line.text.to_vec());
-            let place = Place::Line(number);
-            let Some(fields) = Fields::of(&text).collect::<Option<Vec<_>>>() else {
-                return Err(unclosed_quote(input, number));
-            };
-            if fields.len() != header.columns.len() {
-                let (what, allowed) =
-                    (format!("{} fields", fields.len()), format!("{} fields, as in the header", header.columns.len()));
-                return Err(input.malformed(place, what, allowed, "write one prefix and its region a line"));
-            }
-            let prefix: Prefix = String::from_utf8_lossy(fields[prefix_at]).parse().map_err(|error: PrefixError| {
-                let hint = match &error {
-                    PrefixError::HostBits { meant, .. } => format!("was {meant} meant?"),
-                    PrefixError::NotAPrefix(_) => "write an address, a slash and a number of bits".to_owned(),
-                };
-                let what = format!("prefix \"{}\" is none", shown(fields[prefix_at]));
-                input.malformed(place, what, "a network such as 203.0.113.0/24 or 2001:db8::/32", hint)
-            })?;
-            let name = String::from_utf8_lossy(fields[region_at]);
-            let region = self.sites.iter().position(|site| site.name == name).map(RegionId::at).ok_or_else(|| {
-                let known: Vec<_> = self.sites.iter().map(|site| site.name.as_str()).collect();
-                let what = format!("region \"{}\" is unknown", shown(fields[region_at]));
-                input.malformed(
-                    place,
-                    what,
-                    format!("one of {}", known.join(", ")),
-                    "regions are those of the scenario",
-                )
-            })?;
-            if table.insert(prefix, region).is_some_and(|before| before != region) {
-                let what = format!("prefix {prefix} has another region above");
-                return Err(input.malformed(place, what, "each prefix once", "remove one of the two lines"));
-            }
-        }
-        Ok(table)
     }
 }
 

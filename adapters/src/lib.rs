@@ -8,6 +8,7 @@
 //! | [`tail`] | the same of a text log that is being written |
 //! | [`dnstap_listener`] | the same as servers send them |
 //! | [`recording`] | queries of a log, mapped to regions, in order of time |
+//! | [`demand`] | queries of logs, counted by window, region and class, without anybody's address |
 //! | [`geography`] | prefix tables and MMDB databases: address → region |
 //!
 //! Every file may be gzip, every error names file and place ([`ReadError`]), and no content makes a reader panic.
@@ -17,6 +18,7 @@
 mod bind;
 pub mod counts;
 mod csv_log;
+pub mod demand;
 pub mod dns_message;
 mod dnsmasq;
 pub mod dnstap;
@@ -31,6 +33,7 @@ mod line_clock;
 mod line_log;
 pub mod log_format;
 mod log_time;
+pub mod name_classes;
 mod pcap;
 mod powerdns;
 pub mod prefix;
@@ -48,9 +51,10 @@ mod zeek;
 
 pub use counts::{CountSeries, read_counts};
 pub use error::{Place, ReadError};
-pub use geography::{Fallback, Geography};
+pub use geography::{Atlas, Fallback, Geography};
 pub use input::Input;
 pub use log_format::LogFormat;
+pub use name_classes::NameClasses;
 pub use prefix::Prefix;
 pub use query::{LoggedQuery, Vantage, read_queries};
 pub use query_report::{QueryReport, Skip};

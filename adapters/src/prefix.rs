@@ -57,6 +57,15 @@ impl Prefix {
         self.length
     }
 
+    /// A number for tables that tells networks that may be kept (no longer than /24 or /56) from each other.
+    pub(crate) fn key(self) -> u64 {
+        let (bits, family) = match self.address {
+            IpAddr::V4(v4) => (u64::from(v4.to_bits()) << 32, 0),
+            IpAddr::V6(v6) => ((v6.to_bits() >> 64) as u64, 0x80),
+        };
+        bits & !0xff | family | u64::from(self.length)
+    }
+
     /// Whether an address is in this network.
     pub fn contains(self, address: IpAddr) -> bool {
         let address = address.to_canonical();

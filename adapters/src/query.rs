@@ -51,6 +51,29 @@ pub enum Vantage {
 impl Vantage {
     /// All, in order.
     pub const ALL: [Vantage; 3] = [Vantage::Authority, Vantage::BeforeResolver, Vantage::AfterResolver];
+
+    /// Of queries by vantage point, in the order of [`Vantage::ALL`], the point that tells demand once: where most were
+    /// seen, and [`Vantage::BeforeResolver`] when both sides of a resolver are there. `None` without queries.
+    pub fn of_counts([authority, before, after]: [u64; 3]) -> Option<Vantage> {
+        if before > 0 && before >= authority {
+            Some(Vantage::BeforeResolver)
+        } else if authority > 0 && authority >= after {
+            Some(Vantage::Authority)
+        } else if after > 0 {
+            Some(Vantage::AfterResolver)
+        } else {
+            None
+        }
+    }
+
+    /// The name by which it is asked for.
+    pub fn name(self) -> &'static str {
+        match self {
+            Vantage::Authority => "authority",
+            Vantage::BeforeResolver => "before-resolver",
+            Vantage::AfterResolver => "after-resolver",
+        }
+    }
 }
 
 /// Reads the queries of a log, `.gz` or plain, or of standard input (`-`), and shows each to `visit`. The format is

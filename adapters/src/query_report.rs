@@ -9,6 +9,7 @@ use forebay_world::{Duration, Timestamp};
 use crate::dns_message::NotAQuestion;
 use crate::error::Place;
 use crate::log_format::LogFormat;
+use crate::prefix::Prefix;
 use crate::query::{LoggedQuery, Vantage};
 
 /// Why a record is no query to be counted.
@@ -173,7 +174,7 @@ pub struct QueryReport {
     pub out_of_order: u64,
     /// Queries that carry a client subnet.
     pub with_ecs: u64,
-    /// Different addresses that asked.
+    /// Different networks (/24 or /56) that asked.
     pub clients: u64,
     /// Time of the earliest query.
     pub first: Option<Timestamp>,
@@ -210,16 +211,7 @@ impl QueryReport {
     /// Where most queries were seen; [`Vantage::BeforeResolver`] when the log has both sides of a resolver. `None`
     /// when there are no queries.
     pub fn vantage(&self) -> Option<Vantage> {
-        let [authority, before, after] = self.by_vantage;
-        if before > 0 && before >= authority {
-            Some(Vantage::BeforeResolver)
-        } else if authority > 0 && authority >= after {
-            Some(Vantage::Authority)
-        } else if after > 0 {
-            Some(Vantage::AfterResolver)
-        } else {
-            None
-        }
+        Vantage::of_counts(self.by_vantage)
     }
 
     /// Sentences for the operator about what is not as expected; none when all is.
@@ -277,7 +269,7 @@ impl fmt::Display for QueryReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {} records, {} queries", self.format, self.records, self.queries)?;
         if let (Some(first), Some(last)) = (self.first, self.last) {
-            write!(f, " of {} clients from {first} to {last}", self.clients)?;
+            write!(f, " of {} client networks from {first} to {last}", self.clients)?;
         }
         let mut row = |count: u64, what: &dyn fmt::Display| match count {
             0 => Ok(()),
@@ -309,11 +301,10 @@ impl fmt::Display for Bracketed {
     }
 }
 
-/// Different clients of a log. Their addresses live as long as the reading does.
+/// Different networks of clients: what of their addresses may be kept.
 #[derive(Default)]
 pub(crate) struct Clients {
-    v4: HashSet<u32>,
-    v6: HashSet<u128>,
+    networks: HashSet<u64>,
     latest: Option<IpAddr>,
 }
 
@@ -321,15 +312,12 @@ impl Clients {
     fn see(&mut self, address: IpAddr) {
         if self.latest != Some(address) {
             self.latest = Some(address);
-            match address {
-                IpAddr::V4(v4) => self.v4.insert(v4.to_bits()),
-                IpAddr::V6(v6) => self.v6.insert(v6.to_bits()),
-            };
+            self.networks.insert(Prefix::of_client(address).key());
         }
     }
 
     pub(crate) fn count(&self) -> u64 {
-        (self.v4.len() + self.v6.len()) as u64
+        self.networks.len() as u64
     }
 }
 

@@ -7,6 +7,7 @@ mod check;
 mod compare;
 mod failure;
 mod forecast;
+mod import;
 mod interrupt;
 mod replay;
 mod run;
@@ -44,6 +45,7 @@ pub fn main() -> ExitCode {
     let result = match arguments.command {
         Command::Run(options) => run::run(options),
         Command::Compare(options) => compare::run(options),
+        Command::Import(options) => import::run(&options),
         Command::Forecast(options) => forecast::run(options),
         Command::Replay(options) => replay::run(&options),
         Command::Check(options) => check::run(&options),

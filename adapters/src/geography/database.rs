@@ -44,7 +44,11 @@ impl Database {
     /// # Errors
     /// [`ReadError::Database`], or why the file cannot be read.
     pub fn open(path: &Path) -> Result<Database, ReadError> {
-        let content = Input::open(path)?.read_all()?;
+        Database::from_content(path, Input::open(path)?.read_all()?)
+    }
+
+    /// A database whose file was read.
+    pub(super) fn from_content(path: &Path, content: Vec<u8>) -> Result<Database, ReadError> {
         let reader =
             Reader::from_source(content).map_err(|source| ReadError::Database { path: path.to_owned(), source })?;
         Ok(Database { reader })
@@ -65,6 +69,11 @@ impl Database {
     pub fn staleness(&self, now: Timestamp) -> Option<Duration> {
         let age = now.since(self.built());
         (age > STALE_AFTER).then_some(age)
+    }
+
+    /// Whether it says the same of all addresses that have these leading bits in common with this one.
+    pub(super) fn is_uniform(&self, address: IpAddr, bits: u8) -> bool {
+        self.reader.lookup(address).and_then(|found| found.network()).is_ok_and(|network| network.prefix() <= bits)
     }
 
     /// What it knows of an address; `None` for nothing, and for a record that cannot be decoded.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
+use forebay_adapters::{LogFormat, Vantage};
 use forebay_world::Duration;
 
 use crate::backtest::Aggregate;
@@ -26,6 +27,8 @@ pub(super) enum Command {
     Run(RunOptions),
     /// Compare policies on scenarios over many seeds
     Compare(CompareOptions),
+    /// Count the queries of DNS logs by time, region and class, without anybody's address
+    Import(ImportOptions),
     /// Back-test forecasting models on recorded series
     Forecast(ForecastOptions),
     /// Run the controller again over a journal, and say whether every plan is the same
@@ -116,6 +119,60 @@ pub(super) struct CompareOptions {
 }
 
 #[derive(Args, Debug)]
+pub(super) struct ImportOptions {
+    /// Logs of DNS queries, plain or gzip, in any order; - for standard input
+    #[arg(required = true, value_name = "LOG")]
+    pub(super) logs: Vec<PathBuf>,
+    /// Format of the logs [default: told by their content]
+    #[arg(long, value_name = "NAME", value_parser = log_format)]
+    pub(super) format: Option<LogFormat>,
+    /// Where clients are: a prefix table (CSV with columns prefix,region) or an MMDB database, whose countries are
+    /// regions then; may be given again. Tables come before databases, the longest prefix first
+    #[arg(long, value_name = "FILE")]
+    pub(super) geo: Vec<PathBuf>,
+    /// File of rules that give names their class, one a line, as with --class
+    #[arg(long, value_name = "FILE")]
+    pub(super) classes: Option<PathBuf>,
+    /// Rule that gives names their class, such as *.video.cdn.example=video; may be given again. The first that fits
+    /// decides, those of --classes after these
+    #[arg(long = "class", value_name = "RULE")]
+    pub(super) class: Vec<String>,
+    /// Zone of the operator's; may be given again. Names outside are of class other
+    #[arg(long, value_name = "ZONE")]
+    pub(super) zone: Vec<String>,
+    /// Length of a window; a day is a multiple of it
+    #[arg(long, value_name = "SPAN", default_value = "1min", value_parser = span)]
+    pub(super) window: Duration,
+    /// The fewest client networks that a count may stand for: smaller ones go to region other, or are withheld
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(super) k: u16,
+    /// How long after the end of its window a record may come
+    #[arg(long, value_name = "SPAN", default_value = "10min", value_parser = span)]
+    pub(super) lateness: Duration,
+    /// Records of one transaction within this span are one query, captured twice; 0 for none [default: 1ms with Zeek]
+    #[arg(long, value_name = "SPAN", value_parser = span_or_zero)]
+    pub(super) dedupe: Option<Duration>,
+    /// Time zone of times that carry none, by its IANA name [default: UTC]
+    #[arg(long, value_name = "ZONE")]
+    pub(super) time_zone: Option<String>,
+    /// Year of the first time that carries none [default: the latest that is not in the future]
+    #[arg(long, value_name = "YEAR", value_parser = clap::value_parser!(i16).range(1970..=2553))]
+    pub(super) year: Option<i16>,
+    /// Count the queries that were seen there: authority, before-resolver or after-resolver [default: where most were]
+    #[arg(long, value_name = "POINT", value_parser = vantage)]
+    pub(super) vantage: Option<Vantage>,
+    /// Write to a file that ends in .csv, .csv.gz or .parquet [default: CSV to stdout]
+    #[arg(long, value_name = "FILE")]
+    pub(super) out: Option<PathBuf>,
+    /// Columns unique_id,ds,y (Nixtla's long format) in place of timestamp,region,class,value; Parquet has them anyway
+    #[arg(long)]
+    pub(super) long: bool,
+    /// Write what was read, left out and withheld as JSON
+    #[arg(long, value_name = "FILE")]
+    pub(super) report: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
 pub(super) struct ForecastOptions {
     /// Series: CSV files with columns timestamp,value or timestamp,series,value or timestamp,region,class,value; - for
     /// standard input. With --preset, the folder that holds the files of the preset
@@ -202,6 +259,27 @@ fn model_name(text: &str) -> Result<String, String> {
     let hint = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
     let names: Vec<&str> = trained::names().collect();
     Err(format!("allowed is all, or some of {}{hint}", names.join(", ")))
+}
+
+fn log_format(text: &str) -> Result<LogFormat, String> {
+    let names = LogFormat::ALL.map(LogFormat::name);
+    text.parse().map_err(|_| {
+        let near = crate::scenario::nearest(text, names);
+        let hint = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+        format!("allowed is one of {}{hint}", names.join(", "))
+    })
+}
+
+fn vantage(text: &str) -> Result<Vantage, String> {
+    let names = Vantage::ALL.map(Vantage::name);
+    Vantage::ALL
+        .into_iter()
+        .find(|vantage| vantage.name() == text)
+        .ok_or_else(|| format!("allowed is one of {}", names.join(", ")))
+}
+
+fn span_or_zero(text: &str) -> Result<Duration, String> {
+    if text == "0" { Ok(Duration::ZERO) } else { text.parse::<Duration>().map_err(|error| error.to_string()) }
 }
 
 fn span(text: &str) -> Result<Duration, String> {

@@ -57,7 +57,7 @@ pub(super) fn load(
             let name = file.file_name().map_or_else(|| "-".into(), |name| name.to_string_lossy());
             let log = &recording.report.log;
             let mut remarks =
-                vec![format!("{name}: {}, {} queries of {} clients", log.format, log.queries, log.clients)];
+                vec![format!("{name}: {}, {} queries of {} client networks", log.format, log.queries, log.clients)];
             remarks.extend(recording.report.remarks().into_iter().map(|remark| format!("{name}: {remark}")));
             (recording, remarks)
         }
