@@ -13,7 +13,7 @@
 use std::sync::Arc;
 
 use forebay_world::{
-    ClassId, Duration, LatencySeen, QueryCount, RegionId, Steering, Timestamp, Topology, VmState, Work,
+    ClassId, Duration, Exposure, LatencySeen, QueryCount, RegionId, Steering, Timestamp, Topology, VmState, Work,
 };
 
 use crate::Setup;
@@ -41,7 +41,7 @@ pub(crate) struct FluidLoad {
     /// Since when it stands.
     steered: Timestamp,
     /// What is left over of expected queries after whole ones were counted, by client cell.
-    query_rest: Vec<QueryRest>,
+    query_rest: Vec<f64>,
     /// By serving cell, remade every step.
     serving: Vec<Serving>,
     classes: Arc<[ClassFlow]>,
@@ -115,13 +115,6 @@ impl ClassFlow {
     }
 }
 
-#[derive(Clone, Copy, Debug, Default)]
-struct QueryRest {
-    queries: f64,
-    gaps: f64,
-    gap_seconds: f64,
-}
-
 /// The sessions of one client cell that one region serves.
 #[derive(Clone, Debug)]
 struct Current {
@@ -185,7 +178,7 @@ impl FluidLoad {
             // No steering has been followed yet.
             steering: Steering::default(),
             steered: setup.start,
-            query_rest: vec![QueryRest::default(); cells],
+            query_rest: vec![0.0; cells],
             serving: vec![Serving::default(); cells],
             classes: (0..setup.topology.classes.len())
                 .map(|class| ClassFlow::new(&setup.topology, ClassId::at(class), ground.places[class]))
@@ -323,21 +316,18 @@ impl FluidLoad {
 
     fn count_queries(&mut self, ground: &mut Ground, cell: usize, rate: f64, seconds: f64) {
         let (region, class) = ground.setup.topology.cell_at(cell);
-        let expected = self.resolvers.expected(region, class, rate);
+        let queries = self.resolvers.miss_rate(region, class, rate) * seconds;
         let rest = &mut self.query_rest[cell];
-        rest.queries += expected.queries * seconds;
-        rest.gaps += expected.gaps * seconds;
-        rest.gap_seconds += expected.gap_seconds * seconds;
-        let whole = rest.queries.floor();
-        if whole > 0.0 {
-            let gap_time = Duration::from_secs_f64_saturating(rest.gap_seconds);
-            let gaps = rest.gaps.floor();
-            let count = QueryCount { queries: whole as u64, gaps: gaps as u64, gap_time };
-            ground.meter.record_count(cell, count);
-            rest.queries -= whole;
-            rest.gaps -= gaps;
-            rest.gap_seconds = 0.0;
-        }
+        *rest += queries;
+        let whole = rest.floor();
+        *rest -= whole;
+        // Requests show for as long as makes of their rate the queries that come.
+        let exposure = (rate > 0.0).then(|| Exposure {
+            seconds: queries / rate,
+            relative_variance: 0.0,
+            caches: self.resolvers.caches(region, class),
+        });
+        ground.meter.record_count(cell, QueryCount { queries: whole as u64, exposure });
     }
 
     /// Sessions begin and end on every machine.

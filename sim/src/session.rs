@@ -170,8 +170,9 @@ impl SessionLoad {
             waited += RETRY_SECONDS;
         }
         let cache = self.resolvers.cache(region, resolver, subnet);
+        let address = self.resolvers.address(region, resolver);
         let ttl = self.resolvers.ttl(class_id);
-        ground.meter.record(QuerySample { at: now, cell: cell as u32, cache, name, ttl });
+        ground.meter.record(QuerySample { at: now, cell: cell as u32, resolver: address, cache, name, ttl });
         waited += AUTHORITY_SECONDS;
         let chosen = ground.choose(cell, region, arrival.pick)?;
         self.resolvers.store(now, region, class_id, resolver, subnet, name, Answer(chosen.0));

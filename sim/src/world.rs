@@ -497,8 +497,7 @@ impl SimWorld {
             let latency = latencies[cell];
             demand.push(self.heard(region).then(|| Demand {
                 queries: count.queries,
-                gaps: count.gaps,
-                gap_time: count.gap_time,
+                exposure: count.exposure,
                 arrivals: done.starts.round() as u64,
                 rejected: (done.rejected + done.lost).round() as u64,
                 sessions: done.seconds / seconds,

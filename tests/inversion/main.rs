@@ -1,0 +1,185 @@
+//! Demand behind resolver caches, where truth is known: renewal processes drawn for themselves, and the simulated
+//! world's own resolvers.
+
+mod renewal;
+
+use std::sync::Arc;
+
+use forebay::demand::{ClientRequests, Inversion};
+use forebay_world::{
+    BitsPerSecond, Bytes, Cpu, Demand, Duration, Flavour, FlavourId, Generation, LinkEnds, LinkId, Observation,
+    QueryCount, Region, ResourceClass, Slo, Steering, Timestamp, Topology, Work,
+};
+use rayon::prelude::*;
+use renewal::PLAIN;
+
+/// One region, one class.
+fn topology() -> Topology {
+    let class = ResourceClass {
+        name: "video".into(),
+        work: Work::Streaming { bit_rate: BitsPerSecond(5_000_000), duration: Duration::from_secs(120) },
+        cpu: Cpu(10),
+        memory: Bytes(1 << 20),
+        flavour: FlavourId(0),
+        priority: 0,
+        slo: Slo { latency: Duration::from_secs(2), rate_floor: 0.9, tolerance: 0.01 },
+        violation_price_per_minute: 1.0,
+    };
+    let flavour = Flavour {
+        name: "edge".into(),
+        cpu: Cpu(4_000),
+        memory: Bytes(8 << 30),
+        bandwidth: BitsPerSecond(1_000_000_000),
+        price_per_hour: 0.2,
+        boot_median: Duration::from_secs(60),
+        boot_sigma: 0.2,
+        warm_up: Duration::from_secs(10),
+    };
+    Topology {
+        regions: vec![Region { name: "a".into(), lat: 0.0, lon: 0.0, time_zone: "UTC".into(), access: LinkId(0) }],
+        hosts: Vec::new(),
+        links: vec![forebay_world::Link {
+            name: "a".into(),
+            ends: LinkEnds::Access(forebay_world::RegionId(0)),
+            capacity: BitsPerSecond(10_000_000_000),
+            delay: Duration::from_millis(5),
+        }],
+        classes: vec![class],
+        flavours: vec![flavour],
+    }
+}
+
+/// What is seen by the minute, as far as DNS goes.
+fn observation(at: Timestamp, count: QueryCount) -> Observation {
+    Observation {
+        at,
+        window: Duration::from_mins(1),
+        demand: vec![Some(Demand { queries: count.queries, exposure: count.exposure, ..Demand::default() })],
+        vms: Vec::new(),
+        hosts: Vec::new(),
+        links: vec![None],
+        slices: Vec::new(),
+        steering: Steering::home(1),
+        events: Vec::new(),
+        applied: Generation::default(),
+        coverage: 1.0,
+    }
+}
+
+/// One look at an estimate beside the truth.
+#[derive(Clone, Copy, Debug)]
+struct Look {
+    requests: ClientRequests,
+    truth: f64,
+    queries: u64,
+}
+
+impl Look {
+    fn error(&self) -> f64 {
+        self.requests.per_second / self.truth - 1.0
+    }
+
+    fn covers(&self) -> bool {
+        let (low, high) = self.requests.interval(0.9);
+        low <= self.truth && self.truth <= high
+    }
+}
+
+/// The estimate after so many minutes, of each replication.
+fn looks(region: renewal::Region, minutes: u64, replications: u64, family: u64) -> Vec<Look> {
+    let topology = Arc::new(topology());
+    (0..replications)
+        .into_par_iter()
+        .map(|n| {
+            let mut inversion = Inversion::new(&topology);
+            let mut look = None;
+            region.watch(family << 32 | n, minutes, |_, seen, moment| {
+                inversion.take(seen);
+                look = inversion.requests(0).map(|requests| Look {
+                    requests,
+                    truth: moment.truth,
+                    queries: moment.queries,
+                });
+            });
+            look.expect("something was seen")
+        })
+        .collect()
+}
+
+/// Of many looks.
+#[derive(Clone, Copy, Debug)]
+struct Quality {
+    queries: f64,
+    hidden: f64,
+    bias: f64,
+    /// Root of the mean square.
+    error: f64,
+    within_tenth: f64,
+    coverage: f64,
+    saturated: f64,
+    bound_holds: f64,
+    /// Mean standard error that the estimates claim.
+    claimed: f64,
+}
+
+fn quality(looks: &[Look]) -> Quality {
+    let mean = |f: &dyn Fn(&Look) -> f64| looks.iter().map(f).sum::<f64>() / looks.len() as f64;
+    let share = |f: &dyn Fn(&Look) -> bool| mean(&|look| f64::from(u8::from(f(look))));
+    Quality {
+        queries: mean(&|look| look.queries as f64),
+        hidden: mean(&|look| look.requests.hidden),
+        bias: mean(&Look::error),
+        error: mean(&|look| look.error().powi(2)).sqrt(),
+        within_tenth: share(&|look| look.error().abs() <= 0.1),
+        coverage: share(&Look::covers),
+        saturated: share(&|look| look.requests.saturated),
+        bound_holds: share(&|look| look.requests.lower_bound <= look.truth),
+        claimed: mean(&|look| look.requests.standard_error / look.requests.per_second),
+    }
+}
+
+const LOADS: [f64; 6] = [0.1, 0.3, 1.0, 3.0, 10.0, 30.0];
+
+fn kinds() -> Vec<(&'static str, renewal::Region)> {
+    let ecs = renewal::Region { ecs_share: 0.3, subnets: 16, ..PLAIN };
+    vec![
+        ("even", renewal::Region { skew: 0.0, ..PLAIN }),
+        ("Zipf", PLAIN),
+        ("Zipf, ECS", ecs),
+        ("Zipf, 9 % extending", renewal::Region { extending_share: 0.09, ..PLAIN }),
+        ("Zipf, ECS, 9 % extending", renewal::Region { extending_share: 0.09, ..ecs }),
+        ("Zipf, farms of 3", renewal::Region { farm: 3, ..PLAIN }),
+        ("Zipf, day ± 60 %", renewal::Region { day: 0.6, ..PLAIN }),
+    ]
+}
+
+#[test]
+#[ignore = "prints the tables of results/, and takes minutes"]
+fn tables() {
+    let replications = std::env::var("REPLICATIONS").ok().and_then(|n| n.parse().ok()).unwrap_or(400);
+    println!(
+        "| resolvers | λT | minutes | misses | hidden | bias % | rms error % | claimed % | within 10 % | coverage of 90 % | saturated | bound holds |"
+    );
+    println!("|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|");
+    let kinds = kinds().into_iter().enumerate();
+    let wanted = std::env::var("KIND").unwrap_or_default();
+    for (family, (name, region)) in kinds.filter(|(_, (name, _))| name.contains(&wanted)) {
+        for minutes in [60, 360] {
+            for per_ttl in LOADS {
+                let q = quality(&looks(renewal::Region { per_ttl, ..region }, minutes, replications, family as u64));
+                println!(
+                    "| {name} | {per_ttl} | {minutes} | {:.0} | {:.1} | {:+.1} | {:.1} | {:.1} | {:.3} | {:.3} | {:.2} | {:.3} |",
+                    q.queries,
+                    q.hidden,
+                    100.0 * q.bias,
+                    100.0 * q.error,
+                    100.0 * q.claimed,
+                    q.within_tenth,
+                    q.coverage,
+                    q.saturated,
+                    q.bound_holds,
+                );
+            }
+        }
+    }
+}
