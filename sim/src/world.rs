@@ -143,6 +143,7 @@ impl SimWorld {
             serving_seconds: vec![0.0; topology.cells()],
             setup: Arc::clone(&setup),
         };
+        ground.meter.begin(setup.start);
         let load = match setup.fidelity {
             Fidelity::Session => LoadModel::Session(SessionLoad::new(&mut ground)),
             Fidelity::Fluid(step) => LoadModel::Fluid(FluidLoad::new(&mut ground, step)),

@@ -42,7 +42,7 @@ pub struct QuerySample {
     pub cache: u64,
     /// The name asked for; any stable number.
     pub name: u32,
-    /// How long the answer may be kept.
+    /// How long the answer may be kept; zero when there was none to keep.
     pub ttl: Duration,
 }
 

@@ -136,7 +136,8 @@ impl Cache {
     pub(super) fn ask(&mut self, at: Timestamp, ttl: Duration, fading: Fading) -> Option<f64> {
         let weight = fading.at(at);
         let mut gap = None;
-        if self.asked > 0.0 {
+        // Of an answer that was not kept there is nothing to extend.
+        if self.asked > 0.0 && self.ttl > 0.0 {
             if at < self.expiry {
                 self.early += weight;
             } else {
@@ -177,7 +178,7 @@ impl Cache {
             // What it adds to the life of answers that were asked for again, and to the newest.
             let weight = sight.fading.at(self.expiry);
             let added = Fading::between(0.0, self.again) * Fading::growth(by)
-                + Fading::between(0.0, weight) * Fading::growth(by.min(idle));
+                + if self.ttl > 0.0 { Fading::between(0.0, weight) * Fading::growth(by.min(idle)) } else { 0.0 };
             // The least gap was spent on finding the habit.
             let spent = self.again / sight.habit.count().max(1.0);
             estimate(self.asked - held - spent, self.open - added, least)
