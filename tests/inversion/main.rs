@@ -234,7 +234,11 @@ fn the_simulated_worlds_own_resolvers_are_seen_through() {
 #[test]
 #[ignore = "prints the tables of results/, and takes minutes"]
 fn tables() {
-    let replications = std::env::var("REPLICATIONS").ok().and_then(|n| n.parse().ok()).unwrap_or(400);
+    let number = |name| std::env::var(name).ok().and_then(|n| n.parse::<f64>().ok());
+    let replications = number("REPLICATIONS").unwrap_or(400.0) as u64;
+    let all_minutes = number("MINUTES").map_or(vec![60, 360], |only| vec![only as u64]);
+    // Other seeds, to look twice.
+    let fresh = number("FRESH").unwrap_or(0.0) as u64;
     println!(
         "| resolvers | λT | minutes | misses | hidden | bias % | rms error % | claimed % | within 10 % | coverage of 90 % | saturated | bound holds |"
     );
@@ -242,9 +246,14 @@ fn tables() {
     let kinds = kinds().into_iter().enumerate();
     let wanted = std::env::var("KIND").unwrap_or_default();
     for (family, (name, region)) in kinds.filter(|(_, (name, _))| name.contains(&wanted)) {
-        for minutes in [60, 360] {
-            for per_ttl in LOADS {
-                let q = quality(&looks(renewal::Region { per_ttl, ..region }, minutes, replications, family as u64));
+        for &minutes in &all_minutes {
+            for per_ttl in LOADS.into_iter().filter(|load| number("LOAD").is_none_or(|only| only == *load)) {
+                let q = quality(&looks(
+                    renewal::Region { per_ttl, ..region },
+                    minutes,
+                    replications,
+                    fresh + family as u64,
+                ));
                 println!(
                     "| {name} | {per_ttl} | {minutes} | {:.0} | {:.1} | {:+.1} | {:.1} | {:.1} | {:.3} | {:.3} | {:.2} | {:.3} |",
                     q.queries,

@@ -7,7 +7,7 @@ use super::ClientRequests;
 /// The estimator: what the last windows said of each client region × class.
 ///
 /// Queries over exposure, both fading: slowly where queries are few, within a window where they are many, so that a
-/// rate rests on about [`QUERIES`] of them and follows the day as closely as they allow. That a rate moves while the
+/// rate rests on some hundreds of them and follows the day as closely as they allow. That a rate moves while the
 /// shares of resolvers hardly do is why the shares may be learned over hours (in the meter) and the rate over minutes
 /// (here).
 #[derive(Clone, Debug)]

@@ -49,7 +49,8 @@ impl ClientRequests {
     }
 
     /// The interval that holds the rate with probability `level`, equal chances left on both sides \[1/s\]. Calibrated
-    /// where nothing is saturated and the rate does not move.
+    /// where nothing is saturated, after some hours of watching, and while the rate hardly moves within the time that
+    /// `queries` took: it knows of chance, not of lag.
     ///
     /// Queries are a Poisson count, and the rate given one more or less than counted is Gamma distributed (Garwood
     /// 1936); halfway between the two lies the interval whose coverage is nominal in the mean. The shares of caches add to its
