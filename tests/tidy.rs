@@ -89,8 +89,19 @@ fn the_two_worlds_never_see_each_other() {
 
 #[test]
 fn what_decides_knows_no_world() {
-    let deciding =
-        ["policy", "forecast", "plan", "guard", "deployment", "slicing", "steering", "controller", "journal", "drive"];
+    let deciding = [
+        "policy",
+        "forecast",
+        "demand",
+        "plan",
+        "guard",
+        "deployment",
+        "slicing",
+        "steering",
+        "controller",
+        "journal",
+        "drive",
+    ];
     let places: Vec<String> = deciding
         .iter()
         .flat_map(|noun| [format!("twin/src/{noun}.rs"), format!("twin/src/{noun}")])

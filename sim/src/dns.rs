@@ -13,7 +13,7 @@ mod expectation;
 mod population;
 
 pub use caches::{Answer, Lookup, Resolvers};
-pub use expectation::{Expected, Follow};
+pub use expectation::Follow;
 pub use population::resolver_weights;
 
 #[cfg(test)]

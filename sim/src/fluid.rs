@@ -304,7 +304,8 @@ impl FluidLoad {
         let age = now.since(self.steered).saturating_sub(now.since(self.at) / 2);
         for (cell, &CellFlow { region: home, class, .. }) in self.cells.iter().enumerate() {
             let rate = self.rates[cell].mean_to(now);
-            self.queries.add(cell, self.resolvers.expected(home, class, rate), seconds);
+            let queries = self.resolvers.miss_rate(home, class, rate) * seconds;
+            self.queries.add(cell, queries, rate, self.resolvers.caches(home, class));
             let mut open = 0.0;
             for &at in &self.by_client[cell] {
                 let current = &mut self.currents[at];

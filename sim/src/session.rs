@@ -170,10 +170,13 @@ impl SessionLoad {
             waited += RETRY_SECONDS;
         }
         let cache = self.resolvers.cache(region, resolver, subnet);
-        let ttl = self.resolvers.ttl(class_id);
-        ground.meter.record(QuerySample { at: now, cell: cell as u32, cache, name, ttl });
+        let address = self.resolvers.address(region, resolver);
+        let chosen = ground.choose(cell, region, arrival.pick);
+        // When there is no answer, nothing is kept.
+        let ttl = if chosen.is_some() { self.resolvers.ttl(class_id) } else { Duration::ZERO };
+        ground.meter.record(QuerySample { at: now, cell: cell as u32, resolver: address, cache, name, ttl });
         waited += AUTHORITY_SECONDS;
-        let chosen = ground.choose(cell, region, arrival.pick)?;
+        let chosen = chosen?;
         self.resolvers.store(now, region, class_id, resolver, subnet, name, Answer(chosen.0));
         ground.has_room(chosen).then_some((chosen, waited))
     }

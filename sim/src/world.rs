@@ -137,6 +137,7 @@ impl SimWorld {
             serving_seconds: vec![0.0; topology.cells()],
             setup: Arc::clone(&setup),
         };
+        ground.meter.begin(setup.start);
         let load = match setup.fidelity {
             Fidelity::Session => LoadModel::Session(SessionLoad::new(&mut ground)),
             Fidelity::Fluid(step) => LoadModel::Fluid(FluidLoad::new(&mut ground, step)),
@@ -490,8 +491,7 @@ impl SimWorld {
             let latency = latencies[cell];
             demand.push(self.heard(region).then(|| Demand {
                 queries: count.queries,
-                gaps: count.gaps,
-                gap_time: count.gap_time,
+                exposure: count.exposure,
                 arrivals: nearest(done.starts),
                 rejected: nearest(done.rejected + done.lost),
                 sessions: done.seconds / seconds,

@@ -14,7 +14,9 @@ use forebay_world::{BitsPerSecond, Observation, Plan, Steering, Topology, VmInte
 
 pub use config::{ConfigError, ControllerConfig};
 
+use self::config::DemandSource;
 use crate::decision::{Bound, CellDecision, Decision};
+use crate::demand::Resolved;
 use crate::deployment::Deployment;
 use crate::guard::{Guard, GuardMemory, Passage};
 use crate::policy::{Ask, Policy, Situation};
@@ -33,6 +35,8 @@ pub struct Controller {
     slicing: Slicing,
     steersman: Steersman,
     served: Served,
+    /// What DNS tells, where demand is taken from it.
+    resolved: Option<Resolved>,
     /// The plan in force; none before the first observation.
     plan: Option<Arc<Plan>>,
     /// Per region, whether a host is up.
@@ -62,6 +66,7 @@ impl Controller {
             slicing: Slicing::new(&config.slicing, &topology),
             steersman: Steersman::new(&config.steering, &topology),
             served: Served::new(&topology),
+            resolved: (config.demand == DemandSource::Dns).then(|| Resolved::new(&topology)),
             plan: None,
             up: vec![false; topology.regions.len()],
             classes: (0..topology.classes.len())
@@ -89,6 +94,8 @@ impl Controller {
     ///
     /// The first observation is taken as it stands: machines that exist are kept, not restarted.
     pub fn step(&mut self, seen: &Observation) -> (Arc<Plan>, Arc<Decision>) {
+        let told = self.resolved.as_mut().map(|resolved| resolved.observe(seen));
+        let seen = told.as_ref().unwrap_or(seen);
         let current = match &self.plan {
             Some(plan) => Arc::clone(plan),
             None => Arc::new(self.adopt(seen)),
@@ -242,6 +249,10 @@ impl Controller {
                 let (region, class) = self.topology.cell_at(cell);
                 let (served, ask) = (&self.served.cells[cell], &mut scratch.asks[cell]);
                 let passage = &mut scratch.passages[cell];
+                let requests = self.resolved.as_ref().and_then(|resolved| resolved.requests(cell));
+                if let Some(requests) = requests {
+                    ask.reason = format!("{}; clients: {requests}", ask.reason);
+                }
                 if hosts_full[cell] {
                     passage.bound_by.push(Bound::HostsFull);
                 }
@@ -252,6 +263,7 @@ impl Controller {
                     coming: served.coming,
                     draining: served.draining,
                     sessions: served.sessions,
+                    requests,
                     utilization: served.utilization(),
                     forecast: ask.fan,
                     asked: ask.vms,

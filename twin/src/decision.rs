@@ -3,6 +3,8 @@
 use forebay_world::{ClassId, Duration, Generation, RegionId, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::demand::ClientRequests;
+
 /// The decisions of one tick.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Decision {
@@ -29,6 +31,9 @@ pub struct CellDecision {
     pub draining: u32,
     /// Sessions to be served here, as observed and steered; `None` when nothing was seen.
     pub sessions: Option<f64>,
+    /// Requests of this region's own clients as DNS tells them, where demand is taken from DNS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests: Option<ClientRequests>,
     /// Mean utilization of the ready virtual machines, 0 to 1 and above; `None` when nothing was measured.
     pub utilization: Option<f64>,
     /// What was expected of the sessions, where the policy forecasts.

@@ -7,6 +7,7 @@ pub mod backtest;
 pub mod cli;
 pub mod controller;
 pub mod decision;
+pub mod demand;
 pub mod deployment;
 pub mod drive;
 pub mod experiment;

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use forebay_world::{ClassId, Duration, RegionId, Timestamp};
 
-use super::expectation::{Expectation, Expected, Follow};
+use super::expectation::{Expectation, Follow};
 use super::population::{Habit, Habits};
 use crate::setup::{Load, Setup};
 
@@ -187,7 +187,12 @@ impl Resolvers {
     pub fn cache(&self, region: RegionId, resolver: u32, subnet: u16) -> u64 {
         let slot = self.fixed.regions[region.index()].slots.get(resolver as usize);
         let subnet = if slot.is_some_and(|slot| slot.habit.subnets) { subnet } else { 0 };
-        (region.index() as u64) << 48 | u64::from(resolver) << 16 | u64::from(subnet)
+        self.address(region, resolver) | u64::from(subnet)
+    }
+
+    /// Who asks: a stable number for the meter.
+    pub fn address(&self, region: RegionId, resolver: u32) -> u64 {
+        (region.index() as u64) << 48 | u64::from(resolver) << 16
     }
 
     /// How long an answer for `class` may be kept.
@@ -195,16 +200,15 @@ impl Resolvers {
         self.fixed.ttl[class.index()]
     }
 
-    /// Queries that the authoritative servers see when sessions begin at rate `lambda` \[1/s\]; see
-    /// [`Resolvers::expected`].
+    /// Queries that the authoritative servers see in the mean \[1/s\], in the long run, when sessions of one cell begin
+    /// at rate `lambda` \[1/s\] as a Poisson process.
     pub fn miss_rate(&self, region: RegionId, class: ClassId, lambda: f64) -> f64 {
-        self.expected(region, class, lambda).queries
+        self.expectation(region, class).miss_rate(lambda)
     }
 
-    /// What the authoritative servers and their meter see in the mean, in the long run, when sessions of one cell begin
-    /// at rate `lambda` \[1/s\] as a Poisson process.
-    pub fn expected(&self, region: RegionId, class: ClassId, lambda: f64) -> Expected {
-        self.expectation(region, class).expected(lambda)
+    /// Caches that ask for the answers of one cell.
+    pub fn caches(&self, region: RegionId, class: ClassId) -> u32 {
+        self.expectation(region, class).caches()
     }
 
     /// By how old answers clients go when sessions begin at rate `lambda` \[1/s\].

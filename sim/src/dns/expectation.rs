@@ -2,8 +2,7 @@
 //!
 //! A cache that is asked at rate λ and keeps answers for T is a renewal process: T with an answer, then Exp(λ) until
 //! somebody asks. From that follow, exactly and for each cache: queries λ/(1 + λT); share of sessions that go by a
-//! kept answer λT/(1 + λT), the age of which is uniform on (0, T); and after an expiry a gap of mean 1/λ, to which a
-//! cache that extends the time to live adds what it adds. Sums over thousands of caches are tabulated over λ.
+//! kept answer λT/(1 + λT), the age of which is uniform on (0, T). Sums over thousands of caches are tabulated over λ.
 
 use std::collections::BTreeMap;
 
@@ -12,17 +11,6 @@ use forebay_world::{Duration, RegionId};
 use super::population::{Habits, resolver_weights};
 use crate::octaves::Octaves;
 use crate::setup::{Dns, Load, QueryLogTaken};
-
-/// What authoritative servers and their meter see per second, in the mean.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Expected {
-    /// Queries \[1/s\].
-    pub queries: f64,
-    /// Gaps after expiry that end \[1/s\]; fewer than queries, for a meter forgets after some hours.
-    pub gaps: f64,
-    /// Sum of those gaps [s/s].
-    pub gap_seconds: f64,
-}
 
 /// By how old answers sessions go.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -48,8 +36,6 @@ impl Follow {
     }
 }
 
-/// A gap longer than this is not seen: [`forebay_world::Meter`] forgets an expiry after 6 to 12 hours.
-const METER_MEMORY_SECONDS: f64 = 9.0 * 3600.0;
 /// Caches whose use differs by less than this factor count as equal.
 const ALIKE: f64 = 1.03;
 /// Octaves of λ \[1/s\] that are tabulated; outside, sums are worked out each time.
@@ -59,9 +45,11 @@ const TABLE: (i32, i32) = (-10, 20);
 #[derive(Clone, Debug)]
 pub(super) struct Expectation {
     caches: Vec<Caches>,
+    /// How many caches there are.
+    count: u32,
     ttl: Duration,
     extended_ttl: Duration,
-    table: Octaves<5>,
+    table: Octaves<3>,
 }
 
 /// Caches that are alike.
@@ -86,33 +74,39 @@ enum Kind {
 
 impl Expectation {
     pub(super) fn new(dns: &Dns, region: RegionId, ttl: Duration, habits: &Habits, load: &Load) -> Self {
+        let caches = merge(caches(dns, region, habits, load));
         Expectation {
-            caches: merge(caches(dns, region, habits, load)),
+            count: caches.iter().map(|caches| caches.count).sum::<f64>() as u32,
+            caches,
             ttl,
             extended_ttl: habits.keeps(true, ttl),
             table: Octaves::new(TABLE.0, TABLE.1),
         }
     }
 
-    pub(super) fn expected(&self, lambda: f64) -> Expected {
-        let [queries, gaps, gap_seconds, ..] = self.at(lambda);
-        Expected { queries, gaps, gap_seconds }
+    pub(super) fn miss_rate(&self, lambda: f64) -> f64 {
+        let [queries, ..] = self.at(lambda);
+        queries
+    }
+
+    pub(super) fn caches(&self) -> u32 {
+        self.count
     }
 
     pub(super) fn follow(&self, lambda: f64) -> Follow {
-        let [.., honouring, extending] = self.at(lambda);
+        let [_, honouring, extending] = self.at(lambda);
         Follow { honouring, ttl: self.ttl, extending, extended_ttl: self.extended_ttl }
     }
 
     #[inline]
-    fn at(&self, lambda: f64) -> [f64; 5] {
+    fn at(&self, lambda: f64) -> [f64; 3] {
         let sum = |lambda| self.sum(lambda);
         self.table.at(lambda, sum).unwrap_or_else(|| sum(lambda))
     }
 
-    /// Queries, gaps, sum of gaps, share kept and honoured, share kept and extended.
-    fn sum(&self, lambda: f64) -> [f64; 5] {
-        let mut sums = [0.0; 5];
+    /// Queries, share kept and honoured, share kept and extended.
+    fn sum(&self, lambda: f64) -> [f64; 3] {
+        let mut sums = [0.0; 3];
         if lambda <= 0.0 {
             return sums;
         }
@@ -120,25 +114,13 @@ impl Expectation {
         for caches in &self.caches {
             let rate = caches.share * lambda / caches.batch;
             if caches.kind == Kind::Seen {
-                // Questions that came through a cache: on average they are the time to live and a gap apart.
-                let queries = caches.count * rate;
-                sums[0] += queries;
-                sums[1] += queries;
-                sums[2] += caches.count * (1.0 - rate * ttl).max(0.0);
+                sums[0] += caches.count * rate;
                 continue;
             }
             let extends = caches.kind == Kind::Extends;
             let kept = if extends { self.extended_ttl.as_secs_f64() } else { ttl };
-            let queries = caches.count * rate / (1.0 + rate * kept);
-            // A gap is what the cache adds to the time to live, and Exp(rate); seen when below the meter's memory.
-            let added = kept - ttl;
-            let seen = (METER_MEMORY_SECONDS - added).max(0.0);
-            let unseen = (-rate * seen).exp();
-            let gaps = queries * (1.0 - unseen);
-            sums[0] += queries;
-            sums[1] += gaps;
-            sums[2] += queries * ((added + 1.0 / rate) * (1.0 - unseen) - seen * unseen);
-            sums[if extends { 4 } else { 3 }] += caches.count * caches.share * rate * kept / (1.0 + rate * kept);
+            sums[0] += caches.count * rate / (1.0 + rate * kept);
+            sums[if extends { 2 } else { 1 }] += caches.count * caches.share * rate * kept / (1.0 + rate * kept);
         }
         sums
     }

@@ -1,38 +1,49 @@
-//! Expected queries, from which whole ones are counted when somebody looks.
+//! Expected queries, and the exposure they had, counted when somebody looks: queries as whole numbers.
 
-use forebay_world::{Duration, Meter, QueryCount};
-
-use crate::dns::Expected;
+use forebay_world::{Exposure, Meter, QueryCount};
 
 /// Queries expected by client cell and not counted yet.
 #[derive(Clone, Debug)]
-pub(super) struct ExpectedQueries(Vec<Expected>);
+pub(super) struct ExpectedQueries(Vec<Rest>);
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Rest {
+    queries: f64,
+    exposure_seconds: f64,
+    caches: u32,
+}
 
 impl ExpectedQueries {
     pub(super) fn new(cells: usize) -> Self {
-        ExpectedQueries(vec![Expected::default(); cells])
+        ExpectedQueries(vec![Rest::default(); cells])
     }
 
-    /// Adds what is expected of a cell at these rates in `seconds`.
+    /// Adds the queries that are expected of a cell whose clients ask at `rate` \[1/s\].
     #[inline]
-    pub(super) fn add(&mut self, cell: usize, expected: Expected, seconds: f64) {
+    pub(super) fn add(&mut self, cell: usize, queries: f64, rate: f64, caches: u32) {
         let rest = &mut self.0[cell];
-        rest.queries += expected.queries * seconds;
-        rest.gaps += expected.gaps * seconds;
-        rest.gap_seconds += expected.gap_seconds * seconds;
+        rest.queries += queries;
+        if rate > 0.0 {
+            // Requests show for as long as makes of their rate the queries that come.
+            rest.exposure_seconds += queries / rate;
+            rest.caches = caches;
+        }
     }
 
     /// Counts the whole ones; what is left over waits.
     pub(super) fn report(&mut self, meter: &mut Meter) {
         for (cell, rest) in self.0.iter_mut().enumerate() {
-            // Casts cut off what is not whole.
-            let (queries, gaps) = (rest.queries as u64, rest.gaps as u64);
-            if queries > 0 {
-                let gap_time = Duration::from_secs_f64_saturating(rest.gap_seconds);
-                meter.record_count(cell, QueryCount { queries, gaps, gap_time });
+            // The cast cuts off what is not whole.
+            let queries = rest.queries as u64;
+            let exposure = (rest.exposure_seconds > 0.0).then_some(Exposure {
+                seconds: rest.exposure_seconds,
+                relative_variance: 0.0,
+                caches: rest.caches,
+            });
+            if queries > 0 || exposure.is_some() {
+                meter.record_count(cell, QueryCount { queries, exposure });
                 rest.queries -= queries as f64;
-                rest.gaps -= gaps as f64;
-                rest.gap_seconds = 0.0;
+                rest.exposure_seconds = 0.0;
             }
         }
     }

@@ -18,6 +18,8 @@ pub use names::{CellPattern, TimeOfDay, Weekday};
 pub struct ControllerConfig {
     /// Time from one decision to the next.
     pub period: Duration,
+    /// Where demand is taken from.
+    pub demand: DemandSource,
     /// Utilization of virtual machines that reactive scaling steers to, above 0, at most 1.
     pub target_utilization: f64,
     /// What keeps a policy from doing harm.
@@ -36,6 +38,7 @@ impl Default for ControllerConfig {
     fn default() -> Self {
         ControllerConfig {
             period: Duration::from_mins(1),
+            demand: DemandSource::default(),
             target_utilization: 0.7,
             guard: GuardConfig::default(),
             deployment: DeploymentConfig::default(),
@@ -44,6 +47,17 @@ impl Default for ControllerConfig {
             policy: PolicyConfig::default(),
         }
     }
+}
+
+/// Where demand is taken from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DemandSource {
+    /// Sessions and arrivals as telemetry counts them.
+    #[default]
+    Sessions,
+    /// Requests told from DNS alone; see [`crate::demand`].
+    Dns,
 }
 
 /// The `[controller.guard]` section.

@@ -231,6 +231,7 @@ impl Scripted {
             coming,
             draining,
             sessions: seen.then_some(sessions),
+            requests: None,
             utilization: seen.then(|| sessions / (f64::from(ready.max(1)) * places)),
             forecast: looks_ahead.then(|| self.fan(cell, tick)),
             asked,
@@ -307,8 +308,7 @@ impl Scripted {
         let milliseconds = |factor: f64| Duration::from_secs_f64_saturating(0.012 * factor * (1.0 + 4.0 * bad_share));
         Some(Demand {
             queries: (sessions / 55.0) as u64,
-            gaps: (sessions / 60.0) as u64,
-            gap_time: Duration::from_secs(40),
+            exposure: None,
             arrivals: (sessions / 20.0) as u64,
             rejected: (bad_share * sessions / 20.0) as u64,
             sessions,

@@ -22,7 +22,7 @@ pub mod topology;
 pub mod units;
 mod world;
 
-pub use meter::{Meter, QueryCount, QuerySample};
+pub use meter::{Exposure, Meter, QueryCount, QuerySample};
 pub use observation::{Demand, HostSeen, KnownEvent, LatencySeen, LinkUse, Observation, SliceUse, VmSeen, VmState};
 pub use occurrence::{Occurrence, What};
 pub use placement::{HostLedger, Room};

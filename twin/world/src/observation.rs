@@ -5,8 +5,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    BitsPerSecond, ClassId, Cpu, Duration, FlavourId, Generation, HostId, LinkId, PlannedSlice, RegionId, SliceId,
-    Steering, Timestamp, VmId,
+    BitsPerSecond, ClassId, Cpu, Duration, Exposure, FlavourId, Generation, HostId, LinkId, PlannedSlice, RegionId,
+    SliceId, Steering, Timestamp, VmId,
 };
 
 /// All that was seen of a world in one window.
@@ -41,10 +41,9 @@ pub struct Observation {
 pub struct Demand {
     /// Queries the authoritative servers were asked: cache misses, not demand.
     pub queries: u64,
-    /// Gaps between the end of a cached answer's life and the next query for it: how many were seen …
-    pub gaps: u64,
-    /// … and their sum. `gaps / gap_time` estimates a resolver's request rate (reference: Jung et al. 2003).
-    pub gap_time: Duration,
+    /// How long a request would have shown as a query: `queries / exposure` is the rate of requests. `None` where
+    /// nothing is known of the caches.
+    pub exposure: Option<Exposure>,
     /// Sessions that began.
     pub arrivals: u64,
     /// Sessions that were turned away.
