@@ -89,7 +89,8 @@ mod tests {
     /// Forecasts that are sure of half the spread there is, and a third of a deviation too low.
     #[test]
     fn coverage_comes_to_be_right_whatever_the_forecast() {
-        for pace in [Pace::NEAR, Pace::FAR] {
+        // What is forgotten pulls corrections back a little: the slower pace stays a few in a hundred short.
+        for (pace, steps, tolerance) in [(Pace::NEAR, 1, 0.02), (Pace::FAR, 4, 0.035)] {
             let mut calibration = Calibration::new(pace);
             let mut chance = Chance::new(1, "calibration");
             let logs = LEVELS.map(|level| 0.5 * normal_quantile(level) - 0.33);
@@ -103,12 +104,14 @@ mod tests {
                     count += 1;
                 }
                 calibration.observe(&corrected, came);
-                calibration.update(1);
+                if step % steps == 0 {
+                    calibration.update(steps);
+                }
                 assert!(corrected.is_sorted());
             }
             let share = |of: u32| f64::from(of) / f64::from(count);
-            assert!((share(within) - 0.9).abs() < 0.02, "{}", share(within));
-            assert!((share(above) - 0.1).abs() < 0.02, "{}", share(above));
+            assert!((share(within) - 0.9).abs() < tolerance, "{}", share(within));
+            assert!((share(above) - 0.1).abs() < tolerance, "{}", share(above));
         }
     }
 }
