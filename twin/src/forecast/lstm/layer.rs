@@ -1,6 +1,6 @@
 //! The LSTM layer as an operation on tensors, in two ways that give the same numbers up to rounding.
 //!
-//! On the processor the layer is one operation with a backward pass of its own ([`recurrence`](super::recurrence)); on
+//! On the processor the layer is one operation with a backward pass of its own (`recurrence`); on
 //! an accelerator it is made of the framework's operations, step by step, and differentiated by it.
 
 use burn::backend::tensor::FloatTensor;
