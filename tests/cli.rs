@@ -1,10 +1,13 @@
 //! The command line from outside: what it prints where, with which status, and what it leaves behind.
 
+mod command;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use assert_cmd::Command;
+use command::{stderr, stdout};
 use serde_json::Value;
 
 fn forebay(arguments: &[&str]) -> Output {
@@ -17,14 +20,6 @@ fn forebay(arguments: &[&str]) -> Output {
         .write_stdin("")
         .output()
         .expect("it runs")
-}
-
-fn stdout(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).expect("data is UTF-8")
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).expect("talk is UTF-8")
 }
 
 /// The data of a command that must succeed.

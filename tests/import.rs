@@ -1,11 +1,14 @@
 //! `forebay import` from outside: logs in, counts out that the other commands read back, and what is said about both.
 
+mod command;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::Output;
 
 use assert_cmd::Command;
+use command::{stderr, stdout};
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -17,14 +20,6 @@ fn forebay(folder: &Path, arguments: &[&str], stdin: &[u8]) -> Output {
         .write_stdin(stdin)
         .output()
         .expect("it runs")
-}
-
-fn stdout(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).expect("data is UTF-8")
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).expect("talk is UTF-8")
 }
 
 /// The data of an import that must succeed.

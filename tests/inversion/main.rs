@@ -4,53 +4,13 @@
 mod renewal;
 
 use std::path::Path;
-use std::sync::Arc;
 
 use forebay::demand::{ClientRequests, Inversion};
 use forebay::scenario::Overrides;
 use forebay::{Run, Scenario};
-use forebay_world::{
-    BitsPerSecond, Bytes, Cpu, Demand, Duration, Flavour, FlavourId, Generation, LinkEnds, LinkId, Observation,
-    QueryCount, Region, ResourceClass, Slo, Steering, Timestamp, Topology, Work,
-};
+use forebay_world::{Demand, Duration, Generation, Observation, QueryCount, Steering, Timestamp};
 use rayon::prelude::*;
 use renewal::PLAIN;
-
-/// One region, one class.
-fn topology() -> Topology {
-    let class = ResourceClass {
-        name: "video".into(),
-        work: Work::Streaming { bit_rate: BitsPerSecond(5_000_000), duration: Duration::from_secs(120) },
-        cpu: Cpu(10),
-        memory: Bytes(1 << 20),
-        flavour: FlavourId(0),
-        priority: 0,
-        slo: Slo { latency: Duration::from_secs(2), rate_floor: 0.9, tolerance: 0.01 },
-        violation_price_per_minute: 1.0,
-    };
-    let flavour = Flavour {
-        name: "edge".into(),
-        cpu: Cpu(4_000),
-        memory: Bytes(8 << 30),
-        bandwidth: BitsPerSecond(1_000_000_000),
-        price_per_hour: 0.2,
-        boot_median: Duration::from_secs(60),
-        boot_sigma: 0.2,
-        warm_up: Duration::from_secs(10),
-    };
-    Topology {
-        regions: vec![Region { name: "a".into(), lat: 0.0, lon: 0.0, time_zone: "UTC".into(), access: LinkId(0) }],
-        hosts: Vec::new(),
-        links: vec![forebay_world::Link {
-            name: "a".into(),
-            ends: LinkEnds::Access(forebay_world::RegionId(0)),
-            capacity: BitsPerSecond(10_000_000_000),
-            delay: Duration::from_millis(5),
-        }],
-        classes: vec![class],
-        flavours: vec![flavour],
-    }
-}
 
 /// What is seen by the minute, as far as DNS goes.
 fn observation(at: Timestamp, count: QueryCount) -> Observation {
@@ -90,11 +50,10 @@ impl Look {
 
 /// The estimate after so many minutes, of each replication.
 fn looks(region: renewal::Region, minutes: u64, replications: u64, family: u64) -> Vec<Look> {
-    let topology = Arc::new(topology());
     (0..replications)
         .into_par_iter()
         .map(|n| {
-            let mut inversion = Inversion::new(&topology);
+            let mut inversion = Inversion::new(1);
             let mut look = None;
             region.watch(family << 32 | n, minutes, |_, seen, moment| {
                 inversion.take(seen);

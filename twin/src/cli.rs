@@ -16,11 +16,15 @@ mod watch;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use anyhow::anyhow;
 use clap::{CommandFactory, Parser};
+use jiff::tz::TimeZone;
 
 pub use arguments::Arguments;
 use arguments::Command;
 use failure::Failure;
+
+use crate::scenario::zone;
 
 /// How a command answered, when nothing went wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +76,12 @@ pub fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// The time zone that an option names.
+fn time_zone(name: &str) -> Result<TimeZone, Failure> {
+    zone::named(name)
+        .map_err(|hint| Failure::Other(anyhow!("--time-zone {name}: not in the IANA time zone database"), hint))
 }
 
 /// Writes data to stdout.

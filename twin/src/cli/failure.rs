@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::io::{self, IsTerminal, Write};
 
+use forebay_adapters::ReadError;
+
 use crate::experiment::ExperimentError;
 use crate::journal::JournalError;
 use crate::policy::PolicyError;
@@ -125,6 +127,13 @@ impl From<JournalError> for Failure {
             _ => "",
         };
         Failure::Other(error.into(), hint.to_owned())
+    }
+}
+
+impl From<ReadError> for Failure {
+    fn from(error: ReadError) -> Self {
+        let hint = error.hint().to_owned();
+        Failure::Other(error.into(), hint)
     }
 }
 

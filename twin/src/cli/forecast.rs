@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal};
 use std::path::Path;
 
 use anyhow::{Context, anyhow};
-use forebay_adapters::{CountSeries, ReadError, read_counts};
+use forebay_adapters::{CountSeries, read_counts};
 use forebay_world::{Duration, Timestamp};
 use jiff::tz::TimeZone;
 
@@ -19,9 +19,7 @@ use crate::report::{Align, Table};
 use crate::scenario::zone;
 
 pub(super) fn run(options: ForecastOptions) -> Result<Answer, Failure> {
-    let zone = zone::named(&options.time_zone).map_err(|hint| {
-        Failure::Other(anyhow!("--time-zone {}: not in the IANA time zone database", options.time_zone), hint)
-    })?;
+    let zone = super::time_zone(&options.time_zone)?;
     let (set, mut protocol) = match options.preset {
         Some(Preset::G15) => g15(&options.series)?,
         None => own(&options, &zone)?,
@@ -157,10 +155,7 @@ fn own(options: &ForecastOptions, zone: &TimeZone) -> Result<(Vec<Recorded>, Pro
 }
 
 fn read(path: &Path) -> Result<CountSeries, Failure> {
-    let counts = read_counts(path).map_err(|error: ReadError| {
-        let hint = error.hint().to_owned();
-        Failure::Other(anyhow::Error::new(error), hint)
-    })?;
+    let counts = read_counts(path)?;
     for remark in counts.report.remarks() {
         eprintln!("{}: {remark}", path.display());
     }

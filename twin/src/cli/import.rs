@@ -8,15 +8,13 @@ use anyhow::anyhow;
 use forebay_adapters::demand::{CensusOptions, Demand, DemandOptions, read_demand};
 use forebay_adapters::geography::STALE_AFTER;
 use forebay_adapters::name_classes::RuleError;
-use forebay_adapters::{Atlas, NameClasses, ReadError, ReadOptions};
+use forebay_adapters::{Atlas, NameClasses, ReadOptions};
 use forebay_world::{Duration, Timestamp};
-use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
 use super::arguments::ImportOptions;
 use super::{Answer, Failure};
 use crate::report::{DemandFile, DemandFileError, Layout, write_csv, write_whole};
-use crate::scenario::zone;
 
 pub(super) fn run(options: &ImportOptions) -> Result<Answer, Failure> {
     let day = Duration::from_hours(24);
@@ -40,7 +38,7 @@ pub(super) fn run(options: &ImportOptions) -> Result<Answer, Failure> {
     let reading = DemandOptions {
         read: ReadOptions {
             format: options.format,
-            zone: options.time_zone.as_deref().map(time_zone).transpose()?,
+            zone: options.time_zone.as_deref().map(super::time_zone).transpose()?,
             year: options.year,
             now: now(),
             vantage: None,
@@ -107,11 +105,6 @@ fn classes(options: &ImportOptions) -> Result<NameClasses, Failure> {
         classes.add_zone(zone).map_err(|error| refused("zone", error))?;
     }
     Ok(classes)
-}
-
-fn time_zone(name: &str) -> Result<TimeZone, Failure> {
-    zone::named(name)
-        .map_err(|hint| Failure::Other(anyhow!("--time-zone {name}: not in the IANA time zone database"), hint))
 }
 
 fn now() -> Option<Timestamp> {
@@ -299,13 +292,6 @@ fn report(demand: &Demand, options: &ImportOptions, places: &Places, remarks: &[
         "series": demand.series.iter().map(|(r, c)| format!("{r}/{c}")).collect::<Vec<_>>(),
         "remarks": remarks,
     })
-}
-
-impl From<ReadError> for Failure {
-    fn from(error: ReadError) -> Self {
-        let hint = error.hint().to_owned();
-        Failure::Other(error.into(), hint)
-    }
 }
 
 impl From<DemandFileError> for Failure {

@@ -1,6 +1,6 @@
 //! From queries and exposure to requests, over as many windows as it takes.
 
-use forebay_world::{Observation, Topology};
+use forebay_world::Observation;
 
 use super::ClientRequests;
 
@@ -38,8 +38,8 @@ const MEMORY_SECONDS: f64 = 3600.0;
 
 impl Inversion {
     /// An estimator that has seen nothing.
-    pub fn new(topology: &Topology) -> Self {
-        Inversion { cells: vec![Past::default(); topology.cells()] }
+    pub fn new(cells: usize) -> Self {
+        Inversion { cells: vec![Past::default(); cells] }
     }
 
     /// Takes in a window. Cells that were not heard from stay as they are.

@@ -22,7 +22,7 @@ impl Resolved {
     /// Nothing seen yet.
     pub fn new(topology: &Topology) -> Self {
         Resolved {
-            inversion: Inversion::new(topology),
+            inversion: Inversion::new(topology.cells()),
             sessions: vec![None; topology.cells()],
             mean_seconds: topology.classes.iter().map(|class| class.work.mean_seconds()).collect(),
         }

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::calibration::{Calibration, Pace};
-use super::follower::{Follower, History, Outlook, standby};
+use super::follower::{Follower, History, Outlook, explosion, standby};
 use super::grid::Grid;
 use super::model::boosted::Boosted;
 use super::model::features::{self, Base, Described};
@@ -34,13 +34,14 @@ impl Ensemble {
     /// Trains on all series of `set` together, for `horizon` steps ahead.
     pub(super) fn train(set: &[Past<'_>], horizon: usize, seed: u64) -> Result<Self, Unfit> {
         let near = set.first().is_none_or(|past| is_near(horizon, past.grid()));
-        let members = members(near, set, horizon, seed)?;
+        let members = train_members(near, set, horizon, seed)?;
         let shorter: Vec<Past<'_>> = set
             .iter()
             .filter(|past| past.values().len() >= 2 * past.grid().week())
             .map(|past| past.before(past.grid().week()))
             .collect();
-        let early = members_or_none(near, &shorter, horizon, seed);
+        // Too little to train on without the last week is no failure: weights begin equal then, and corrections at none.
+        let early = train_members(near, &shorter, horizon, seed).unwrap_or_default();
         Ok(Ensemble { horizon, members, early })
     }
 
@@ -48,7 +49,7 @@ impl Ensemble {
     pub(super) fn follow(self: &Arc<Self>, grid: &Grid, keep: usize, trained: usize) -> Box<dyn Follower> {
         let near = is_near(self.horizon, grid);
         let pace = if near { Pace::NEAR } else { Pace::FAR };
-        let begin = if trained == 0 || !self.early.is_empty() { trained.saturating_sub(grid.week()) } else { trained };
+        let begin = if self.early.is_empty() { trained } else { trained.saturating_sub(grid.week()) };
         Box::new(Following {
             ensemble: Arc::clone(self),
             history: History::new(grid.clone(), keep),
@@ -65,11 +66,7 @@ impl Ensemble {
     }
 }
 
-fn members_or_none(near: bool, set: &[Past<'_>], horizon: usize, seed: u64) -> Vec<Box<dyn Member>> {
-    members(near, set, horizon, seed).unwrap_or_default()
-}
-
-fn members(near: bool, set: &[Past<'_>], horizon: usize, seed: u64) -> Result<Vec<Box<dyn Member>>, Unfit> {
+fn train_members(near: bool, set: &[Past<'_>], horizon: usize, seed: u64) -> Result<Vec<Box<dyn Member>>, Unfit> {
     let trees = |base| Boosted::train(base, set, horizon, seed).map(|member| Box::new(member) as Box<dyn Member>);
     let nets = |base, inputs| {
         Perceptron::train(base, inputs, set, horizon, seed).map(|member| Box::new(member) as Box<dyn Member>)
@@ -242,11 +239,15 @@ impl Follower for Following {
         };
         let rows = issue.issued[..steps].iter();
         let rows = rows.map(|row| row.map(|log| features::value_of(log, issue.scale))).collect();
+        let quantiles = Quantiles::new(rows);
         let waiting = self.issues.back().is_some_and(|issue| issue.first == self.seen);
         if self.seen >= self.begin && self.seen.is_multiple_of(self.stride) && !waiting {
             self.issues.push_back(issue);
         }
-        Ok(Outlook { quantiles: Quantiles::new(rows), by: "ensemble", instead: None })
+        match explosion(&quantiles, &self.history.past()) {
+            Some(why) => standby("ensemble", &self.history.past(), steps, why),
+            None => Ok(Outlook { quantiles, by: "ensemble", instead: None }),
+        }
     }
 
     fn clone_box(&self) -> Box<dyn Follower> {

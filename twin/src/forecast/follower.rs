@@ -102,20 +102,24 @@ impl History {
 /// A forecast this many times above all that was seen is an explosion, not a forecast.
 const EXPLODED: f64 = 10.0;
 
+/// Why a forecast after `past` cannot be meant, if it cannot.
+pub(super) fn explosion(quantiles: &Quantiles, past: &Past<'_>) -> Option<Unfit> {
+    let most = past.values().iter().copied().fold(0.0, f64::max);
+    let highest = (0..quantiles.steps()).map(|ahead| quantiles.median(ahead)).fold(0.0, f64::max);
+    (highest > EXPLODED * most.max(f64::MIN_POSITIVE))
+        .then(|| Unfit::Failed(format!("a median of {highest:.3} where the most seen is {most:.3}")))
+}
+
 /// What `model` says, or where it fails or explodes, what the seasonal naive says instead, or the naive.
 fn guarded(model: &dyn Model, past: &Past<'_>, steps: usize) -> Result<Outlook, Unfit> {
-    let most = past.values().iter().copied().fold(0.0, f64::max);
-    let why = match model.predict(past, steps) {
-        Ok(quantiles) => {
-            let highest = (0..quantiles.steps()).map(|ahead| quantiles.median(ahead)).fold(0.0, f64::max);
-            if quantiles.steps() == steps && highest <= EXPLODED * most.max(f64::MIN_POSITIVE) {
-                return Ok(Outlook { quantiles, by: model.name(), instead: None });
-            }
-            Unfit::Failed(format!("a median of {highest:.3} where the most seen is {most:.3}"))
-        }
-        Err(why) => why,
+    let quantiles = match model.predict(past, steps) {
+        Ok(quantiles) => quantiles,
+        Err(why) => return standby(model.name(), past, steps, why),
     };
-    standby(model.name(), past, steps, why)
+    match explosion(&quantiles, past) {
+        Some(why) => standby(model.name(), past, steps, why),
+        None => Ok(Outlook { quantiles, by: model.name(), instead: None }),
+    }
 }
 
 /// What is said where `model` could not, because of `why`.

@@ -26,8 +26,7 @@ use gates::WIDTH_STEP;
 use layer::Way;
 use network::{Architecture, Batch, Network, Weights};
 
-/// Quantile levels of every forecast, ascending.
-pub const LEVELS: [f64; 11] = [0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95];
+use super::quantiles::LEVELS;
 
 /// A series to learn from.
 #[derive(Clone, Copy, Debug)]
