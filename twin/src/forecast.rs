@@ -14,6 +14,7 @@ pub mod lstm;
 pub mod model;
 mod naive;
 mod normal;
+pub mod paths;
 mod profile;
 pub mod quantiles;
 mod residuals;

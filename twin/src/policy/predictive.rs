@@ -157,7 +157,8 @@ impl Predictive {
             }
             client.pending.push_back((until, median));
             let later = client.forecaster.expect(until.saturating_add(terms.hold)).unwrap_or(median);
-            let event = self.events.floor(now, &self.config, cell, &*client.forecaster, offered, (from, until));
+            let event =
+                self.events.floor(now, &self.config, cell, &|at| client.forecaster.expect(at), offered, (from, until));
             let (announced, event) = (event > 0.0, event.max(median));
             let expected = Expected { median, spread: Residuals::scale(median), later, event, announced };
             carry(&mut self.loads, now, cell, classes, &expected);

@@ -6,7 +6,6 @@ use forebay_world::{ClassId, KnownEvent, RegionId, Timestamp};
 
 use super::super::Situation;
 use crate::controller::config::PredictiveConfig;
-use crate::forecast::Forecaster;
 
 /// Events under observation, and what kinds of event have brought.
 #[derive(Clone, Default)]
@@ -59,13 +58,14 @@ impl Events {
         });
     }
 
-    /// Sessions that known events call for in a client cell over a window; zero when there are none.
+    /// Sessions that known events call for in a client cell over a window; zero when there are none. `expect` says what is
+    /// usual there at a moment to come.
     pub(super) fn floor(
         &mut self,
         now: &Situation<'_>,
         config: &PredictiveConfig,
         cell: usize,
-        forecaster: &dyn Forecaster,
+        expect: &dyn Fn(Timestamp) -> Option<f64>,
         offered: Option<f64>,
         window: (Timestamp, Timestamp),
     ) -> f64 {
@@ -80,7 +80,7 @@ impl Events {
             let change = watched.cells.entry(cell).or_default();
             let begin = event.start.saturating_sub(config.event_lead);
             if at < begin {
-                change.usual = forecaster.expect(event.start).unwrap_or(0.0);
+                change.usual = expect(event.start).unwrap_or(0.0);
             } else if change.usual == 0.0 {
                 // Announced too late for a look at what was usual: the present is the nearest to it.
                 change.usual = offered.unwrap_or(0.0);
