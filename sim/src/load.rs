@@ -15,6 +15,7 @@ mod arrivals;
 mod crowd;
 mod demand;
 mod noise;
+mod past;
 mod rate;
 mod segment;
 mod shape;
@@ -23,4 +24,5 @@ mod tests;
 
 pub use arrivals::{Arrival, Arrivals, Via};
 pub use demand::{DemandPath, Filling, demand_path, fill};
+pub use past::{PastRates, past_rates};
 pub use rate::{RateCurve, Sweep};

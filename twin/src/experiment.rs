@@ -16,9 +16,9 @@ use forebay_world::WorldError;
 use rayon::prelude::*;
 
 use crate::controller::ControllerConfig;
-use crate::policy::{Foresight, PolicyError};
+use crate::policy::{Foresight, Knowledge, PolicyError};
 use crate::report::Summary;
-use crate::run::{Run, foresight, needs_foresight};
+use crate::run::{Run, foresight, knowledge, needs_foresight};
 use crate::scenario::Scenario;
 
 pub use comparison::{Comparison, Contrast, Figures, contrasts, figures};
@@ -79,22 +79,30 @@ impl Experiment {
         let policies = self.policies.len();
         let jobs: Vec<(usize, u64)> =
             (0..self.scenarios.len()).flat_map(|scenario| (0..self.seeds).map(move |seed| (scenario, seed))).collect();
+        // What can be learned of a scenario's past is learned once for all its seeds.
+        let known: Vec<Vec<Knowledge>> = self
+            .scenarios
+            .iter()
+            .map(|scenario| self.policies.par_iter().map(|policy| knowledge(scenario, policy)).collect())
+            .collect::<Result<_, _>>()?;
         // The world to come is worked out once for each scenario and seed.
         let done: Vec<Result<Vec<Summary>, ExperimentError>> = jobs
             .par_iter()
             .map(|(scenario, nth)| {
+                let lessons = &known[*scenario];
                 let scenario = &self.scenarios[*scenario];
                 let seed = scenario.setup.seed.wrapping_add(*nth);
                 let setup = Arc::new(Setup { seed, ..scenario.setup.clone() });
-                let known = self
+                let to_come = self
                     .policies
                     .iter()
                     .any(|policy| needs_foresight(policy, &scenario.controller))
                     .then(|| Arc::new(foresight(&setup, scenario.controller.period)));
                 self.policies
                     .par_iter()
-                    .map(|policy| {
-                        let summary = run_one(scenario, &setup, policy, known.as_ref())?;
+                    .zip(lessons)
+                    .map(|(policy, learned)| {
+                        let summary = run_one(scenario, &setup, policy, learned, to_come.as_ref())?;
                         if on_done() { Ok(summary) } else { Err(ExperimentError::Interrupted) }
                     })
                     .collect()
@@ -120,16 +128,17 @@ fn run_one(
     scenario: &Scenario,
     setup: &Arc<Setup>,
     policy: &str,
-    known: Option<&Arc<Foresight>>,
+    learned: &Knowledge,
+    to_come: Option<&Arc<Foresight>>,
 ) -> Result<Summary, ExperimentError> {
     let config = &scenario.controller;
-    let told = known.filter(|_| needs_foresight(policy, config));
+    let told = to_come.filter(|_| needs_foresight(policy, config));
     if policy == "oracle"
         && let Some(told) = told
     {
         return oracle::cheapest(scenario, setup, told).map(|(_, summary)| summary);
     }
-    to_end(scenario, setup, config, policy, told.cloned())
+    to_end(scenario, setup, config, policy, Knowledge { foresight: told.cloned(), ..learned.clone() })
 }
 
 /// One run to its end, for its figures alone.
@@ -138,9 +147,9 @@ fn to_end(
     setup: &Arc<Setup>,
     config: &ControllerConfig,
     policy: &str,
-    told: Option<Arc<Foresight>>,
+    knowledge: Knowledge,
 ) -> Result<Summary, ExperimentError> {
-    let mut run = Run::with(setup, config, policy, told)?;
+    let mut run = Run::with(setup, config, policy, knowledge)?;
     loop {
         match run.tick() {
             Ok(Some(_)) => {}

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::controller::{ConfigError, ControllerConfig};
 use crate::decision::Decision;
-use crate::policy::{Foresight, PolicyError};
+use crate::policy::{Foresight, Hindsight, Knowledge, PolicyError};
 
 pub use replay::{Difference, ReplayReport, replay};
 
@@ -40,6 +40,9 @@ pub struct Header {
     pub topology: Topology,
     /// What the policy was told of the future, if anything.
     pub foresight: Option<Foresight>,
+    /// What the policy was told of the past, if anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hindsight: Option<Hindsight>,
 }
 
 impl Header {
@@ -49,7 +52,7 @@ impl Header {
         config: &ControllerConfig,
         policy: &str,
         seed: Option<u64>,
-        foresight: Option<&Foresight>,
+        knowledge: &Knowledge,
     ) -> Self {
         Header {
             journal: FORMAT,
@@ -58,7 +61,8 @@ impl Header {
             policy: policy.to_owned(),
             config: config.clone(),
             topology: topology.clone(),
-            foresight: foresight.cloned(),
+            foresight: knowledge.foresight.as_deref().cloned(),
+            hindsight: knowledge.hindsight.as_deref().cloned(),
         }
     }
 }

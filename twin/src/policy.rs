@@ -7,21 +7,22 @@
 mod aws_predictive;
 mod fixed;
 mod hpa;
+mod knowledge;
 mod oracle;
-mod predictive;
+pub mod predictive;
 mod scheduled;
 mod sizing;
 mod target_tracking;
 
-use std::sync::Arc;
-
-use forebay_world::{BitsPerSecond, Duration, Observation, Plan, Steering, Timestamp, Topology};
-use serde::{Deserialize, Serialize};
+use forebay_world::{BitsPerSecond, Duration, Observation, Plan, Steering, Topology};
 
 use crate::controller::ControllerConfig;
 pub use crate::controller::served::CellSeen;
 use crate::decision::Fan;
+use crate::forecast::model::Unfit;
+use crate::forecast::trained;
 
+pub use knowledge::{Foresight, Hindsight, Knowledge};
 pub use sizing::workable_utilization;
 
 /// What a policy sees at a tick; nothing else.
@@ -81,26 +82,29 @@ impl Clone for Box<dyn Policy> {
     }
 }
 
-/// What will come: known only of a simulated world, and only to policies that are allowed to cheat.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Foresight {
-    /// Begin of the first step.
-    pub start: Timestamp,
-    /// Length of a step.
-    pub step: Duration,
-    /// The most sessions in each step, for each client region × class (dense).
-    pub sessions: Vec<Vec<f64>>,
-}
-
 /// Why a policy cannot be had.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PolicyError {
     /// There is no policy of that name.
-    #[error("policy {name}: allowed is one of {}", NAMES.join(", "))]
+    #[error("policy {name}: allowed is one of {}, and predictive:MODEL", NAMES.join(", "))]
     Unknown {
         /// What was asked for.
         name: String,
+    },
+    /// There is no model of that name for `predictive`.
+    #[error("policy predictive:{name}: allowed is one of {AUTO}, {}", trained::names().collect::<Vec<_>>().join(", "), AUTO = predictive::AUTO)]
+    Model {
+        /// What was asked for.
+        name: String,
+    },
+    /// Its model must be trained on a past, and there is too little of it.
+    #[error("policy predictive:{model} cannot be trained on the history that it is given")]
+    Untrained {
+        /// Which model.
+        model: String,
+        /// Why.
+        #[source]
+        why: Unfit,
     },
     /// It must know the future, and nobody told.
     #[error("policy {name} must know the demand to come; only a simulated run can tell")]
@@ -113,6 +117,18 @@ pub enum PolicyError {
         "foresight of {given} cells with steps of {step}: allowed is one list a cell of {cells}, and a step above 0"
     )]
     Foresight {
+        /// Lists given.
+        given: usize,
+        /// Step given.
+        step: Duration,
+        /// Cells there are.
+        cells: usize,
+    },
+    /// What it was told of the past does not fit.
+    #[error(
+        "hindsight of {given} cells with steps of {step}: allowed is one list a cell of {cells}, equally long, of finite rates, and a step above 0"
+    )]
+    Hindsight {
         /// Lists given.
         given: usize,
         /// Step given.
@@ -141,7 +157,23 @@ pub enum PolicyError {
 /// The policies there are, by name.
 pub const NAMES: &[&str] = &["fixed", "hpa", "target-tracking", "aws-predictive", "scheduled", "predictive", "oracle"];
 
-/// Makes the policy called `name`.
+/// A policy by name and, for `predictive:MODEL`, the model that it goes by.
+pub fn named(name: &str) -> (&str, Option<&str>) {
+    match name.split_once(':') {
+        Some((policy, model)) => (policy, Some(model)),
+        None => (name, None),
+    }
+}
+
+/// Whether there is a policy of that name, with such a model.
+pub fn is_known(name: &str) -> bool {
+    match named(name) {
+        (policy, None) => NAMES.contains(&policy),
+        (policy, Some(model)) => policy == "predictive" && (model == predictive::AUTO || trained::is_known(model)),
+    }
+}
+
+/// Makes the policy called `name`, which is told what there is to know.
 ///
 /// # Errors
 /// [`PolicyError`] for an unknown name, and for a policy that lacks what it goes by.
@@ -149,24 +181,27 @@ pub fn build(
     name: &str,
     config: &ControllerConfig,
     topology: &Topology,
-    foresight: Option<Arc<Foresight>>,
+    knowledge: &Knowledge,
 ) -> Result<Box<dyn Policy>, PolicyError> {
-    if let Some(foresight) = &foresight
-        && (foresight.sessions.len() != topology.cells() || foresight.step.is_zero())
-    {
-        let (given, step) = (foresight.sessions.len(), foresight.step);
-        return Err(PolicyError::Foresight { given, step, cells: topology.cells() });
-    }
+    knowledge.check(topology)?;
+    let foresight = &knowledge.foresight;
     let needs = |name| foresight.clone().ok_or(PolicyError::NeedsForesight { name });
-    Ok(match name {
+    let unknown = || PolicyError::Unknown { name: name.to_owned() };
+    let (policy, model) = named(name);
+    if model.is_some() && policy != "predictive" {
+        return Err(unknown());
+    }
+    Ok(match policy {
         "fixed" => Box::new(fixed::Fixed::new(config, topology, foresight.as_deref())?),
         "hpa" => Box::new(hpa::Hpa::new(config, topology)),
         "target-tracking" => Box::new(target_tracking::TargetTracking::new(config, topology)),
-        "aws-predictive" => Box::new(aws_predictive::AwsPredictive::new(config, topology)),
+        "aws-predictive" => {
+            Box::new(aws_predictive::AwsPredictive::new(config, topology, knowledge.hindsight.as_deref()))
+        }
         "scheduled" => Box::new(scheduled::Scheduled::new(config, topology)?),
-        "predictive" => Box::new(predictive::Predictive::new(config, topology)),
+        "predictive" => Box::new(predictive::Predictive::new(model, config, topology, knowledge)?),
         "oracle" => Box::new(oracle::Oracle::new(config, topology, needs("oracle")?)),
-        _ => return Err(PolicyError::Unknown { name: name.to_owned() }),
+        _ => return Err(unknown()),
     })
 }
 
@@ -178,6 +213,10 @@ fn vms_from(number: f64) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use forebay_world::Timestamp;
+
     use super::*;
     use crate::small_world;
 
@@ -193,12 +232,20 @@ mod tests {
             sessions: vec![vec![1.0; 5]; topology.cells()],
         });
         for name in NAMES {
-            assert_eq!(build(name, &config, &topology, Some(foresight.clone())).unwrap().name(), *name);
+            let told = Knowledge::of_foresight(foresight.clone());
+            assert_eq!(build(name, &config, &topology, &told).unwrap().name(), *name);
+            assert!(is_known(name));
         }
-        let refusal = |name| build(name, &config, &topology, None).err().map(|error| error.to_string());
+        let refusal =
+            |name| build(name, &config, &topology, &Knowledge::default()).err().map(|error| error.to_string());
         assert!(refusal("lookahead").unwrap().contains("target-tracking"));
         assert!(refusal("oracle").unwrap().contains("demand to come"));
         let wrong = Foresight { sessions: vec![], ..(*foresight).clone() };
-        assert!(build("oracle", &config, &topology, Some(Arc::new(wrong))).is_err());
+        assert!(build("oracle", &config, &topology, &Knowledge::of_foresight(Arc::new(wrong))).is_err());
+        for name in ["hpa:lstm", "predictive:tarot", "predictive:", "", ":lstm"] {
+            assert!(!is_known(name) && refusal(name).is_some(), "{name}");
+        }
+        assert_eq!(build("predictive:holt", &config, &topology, &Knowledge::default()).unwrap().name(), "predictive");
+        assert!(refusal("predictive:lstm").unwrap().contains("history"));
     }
 }

@@ -6,13 +6,14 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use forebay_sim::load::demand_path;
+use forebay_sim::load::{demand_path, past_rates};
+use forebay_sim::setup::Load;
 use forebay_sim::{Score, Setup, SimWorld};
 use forebay_world::{Duration, Timestamp, World, WorldError};
 
 use crate::controller::{Controller, ControllerConfig};
 use crate::drive::drive;
-use crate::policy::{self, Foresight, PolicyError};
+use crate::policy::{self, Foresight, Hindsight, Knowledge, PolicyError, predictive};
 use crate::scenario::Scenario;
 use crate::tick::Tick;
 
@@ -24,12 +25,12 @@ pub struct Run {
     period: Duration,
     end: Timestamp,
     ticks: u64,
-    foresight: Option<Arc<Foresight>>,
+    knowledge: Knowledge,
 }
 
 impl Run {
-    /// A run of `scenario` under the policy called `policy`, at its beginning. Policies that must know the future are
-    /// told.
+    /// A run of `scenario` under the policy called `policy`, at its beginning. Policies that must know the future or the
+    /// past are told.
     ///
     /// # Errors
     /// [`PolicyError`] for an unknown policy, or one that lacks what it goes by.
@@ -37,10 +38,11 @@ impl Run {
         let setup = Arc::new(scenario.setup.clone());
         let foresight = needs_foresight(policy, &scenario.controller)
             .then(|| Arc::new(foresight(&setup, scenario.controller.period)));
-        Run::with(&setup, &scenario.controller, policy, foresight)
+        let knowledge = Knowledge { foresight, ..knowledge(scenario, policy)? };
+        Run::with(&setup, &scenario.controller, policy, knowledge)
     }
 
-    /// As [`Run::new`], with another configuration or a foresight that is known already.
+    /// As [`Run::new`], with another configuration or what is known already.
     ///
     /// # Errors
     /// As [`Run::new`].
@@ -48,16 +50,16 @@ impl Run {
         setup: &Arc<Setup>,
         config: &ControllerConfig,
         policy: &str,
-        foresight: Option<Arc<Foresight>>,
+        knowledge: Knowledge,
     ) -> Result<Run, PolicyError> {
-        let decides = policy::build(policy, config, &setup.topology, foresight.clone())?;
+        let decides = policy::build(policy, config, &setup.topology, &knowledge)?;
         Ok(Run {
             world: SimWorld::new(Arc::clone(setup)),
             controller: Controller::new(Arc::clone(&setup.topology), config.clone(), decides),
             period: config.period,
             end: setup.end,
             ticks: 0,
-            foresight,
+            knowledge,
         })
     }
 
@@ -128,9 +130,9 @@ impl Run {
         self.world.events_processed()
     }
 
-    /// What the policy was told of the future, if anything.
-    pub fn foresight(&self) -> Option<&Foresight> {
-        self.foresight.as_deref()
+    /// What the policy was told before the first tick.
+    pub fn knowledge(&self) -> &Knowledge {
+        &self.knowledge
     }
 
     /// The controller.
@@ -146,6 +148,44 @@ pub fn needs_foresight(policy: &str, config: &ControllerConfig) -> bool {
         "fixed" => config.policy.fixed.vms.is_none() && config.policy.fixed.cells.is_empty(),
         _ => false,
     }
+}
+
+/// What a policy can know of a scenario but the future: its past, as far as one is known and the policy goes by it, and
+/// what it learns from that.
+///
+/// # Errors
+/// [`PolicyError`] where that is too little.
+pub fn knowledge(scenario: &Scenario, policy: &str) -> Result<Knowledge, PolicyError> {
+    let (name, model) = policy::named(policy);
+    let hindsight =
+        ["predictive", "aws-predictive"].contains(&name).then(|| hindsight(scenario)).flatten().map(Arc::new);
+    let trained = (name == "predictive")
+        .then(|| predictive::learn(model, &scenario.controller, &scenario.setup.topology, hindsight.as_deref()))
+        .transpose()?
+        .map(Arc::new);
+    Ok(Knowledge { foresight: None, hindsight, trained })
+}
+
+/// The demand before a run; `None` where nothing is known of it.
+pub fn hindsight(scenario: &Scenario) -> Option<Hindsight> {
+    let recorded = |load: &Load| match load {
+        Load::Series(series) => Some(series.step),
+        _ => None,
+    };
+    let step = predictive::step(&scenario.controller);
+    let step = scenario.setup.load.iter().filter_map(recorded).max().map_or(step, |recorded| recorded.max(step));
+    let past = past_rates(&scenario.setup, scenario.history, step)?;
+    // Six digits are more than any count has; a journal holds them all.
+    let short = |rate: f64| {
+        let unit = 10f64.powf(rate.abs().max(1e-300).log10().floor() - 5.0);
+        (rate / unit).round() * unit
+    };
+    let rounded = |rates: &Vec<f64>| rates.iter().map(|rate| short(*rate)).collect();
+    Some(Hindsight {
+        start: past.start,
+        step: past.step,
+        arrivals_per_second: past.sessions_per_second.iter().map(rounded).collect(),
+    })
 }
 
 /// The demand to come in steps of `step`.

@@ -17,6 +17,7 @@ use forebay_sim::setup::{Fidelity, LocalTime};
 use forebay_world::{Duration, Timestamp, Topology};
 
 use crate::controller::ControllerConfig;
+use crate::policy::predictive;
 
 mod demand;
 mod finding;
@@ -46,6 +47,8 @@ pub struct Scenario {
     pub setup: Setup,
     /// Settings of the controller.
     pub controller: ControllerConfig,
+    /// Time before the run of which the load is known, as far as a recording reaches.
+    pub history: Duration,
     /// The file after defaults and overrides, as TOML. It names recordings without their folders.
     pub resolved: String,
     /// What was read beside the scenario.
@@ -74,6 +77,8 @@ pub struct Overrides {
     pub replay: Option<PathBuf>,
     /// An earlier end: this long after the start.
     pub until: Option<Duration>,
+    /// Another time to ready, in the median, of all machines: boot and warm-up together.
+    pub boot: Option<Duration>,
 }
 
 /// Why there is no scenario.
@@ -162,6 +167,13 @@ fn check(
     overrides: &Overrides,
     findings: &mut Findings,
 ) -> Result<Scenario, ScenarioError> {
+    if let Some(boot) = overrides.boot {
+        for flavour in &mut spec.flavour {
+            let flavour = flavour.get_mut();
+            flavour.warm_up = flavour.warm_up.min(boot);
+            flavour.boot_median = boot.saturating_sub(flavour.warm_up);
+        }
+    }
     let site = site::check(&spec, findings);
     let zones: Vec<_> = spec
         .region
@@ -169,6 +181,15 @@ fn check(
         .map(|region| zone::find(&region.get_ref().time_zone, findings).unwrap_or(jiff::tz::TimeZone::UTC))
         .collect();
     site::require_some_time(&spec.scenario.step, "step", findings);
+    if let Some(history) = &spec.scenario.history {
+        findings.require(
+            *history.get_ref() <= HISTORY_MOST,
+            history.span(),
+            || format!("`history` is {}", history.get_ref()),
+            "at most 366 d",
+            "four weeks teach a model what there is to learn",
+        );
+    }
     site::require_range(&spec.scenario.overload_limit, "overload_limit", 1.0, 1000.0, findings);
     if findings.0.is_empty() {
         // It looks into the topology, which is whole only now.
@@ -231,6 +252,8 @@ fn check(
         events,
     };
 
+    let history = spec.scenario.history.as_ref().map(|history| *history.get_ref());
+    let history = history.unwrap_or(if spec.replay.is_some() { predictive::HISTORY } else { Duration::ZERO });
     // What was decided is written down as if the file had said so.
     spec.scenario.seed = seed;
     spec.scenario.start = Some(unplaced(Instant(start)));
@@ -252,11 +275,15 @@ fn check(
         title: spec.scenario.title.clone(),
         setup,
         controller: spec.controller.into_inner(),
+        history,
         resolved,
         inputs,
         remarks,
     })
 }
+
+/// Most history: what is known of it is held in memory, minute by minute.
+const HISTORY_MOST: Duration = Duration::from_hours(366 * 24);
 
 /// A run is at least this long, so that something can happen in it.
 const SHORTEST: Duration = Duration::from_secs(1);

@@ -60,6 +60,9 @@ pub(super) struct RunOptions {
     /// End this long after the start: 90min, 2h, 3d
     #[arg(long, value_name = "SPAN", value_parser = span)]
     pub(super) until: Option<Duration>,
+    /// Machines take so long to be ready, in the median, in place of the scenario's flavours: 60s, 5min
+    #[arg(long, value_name = "SPAN", value_parser = span)]
+    pub(super) boot: Option<Duration>,
     /// Do not open the terminal UI
     #[arg(long)]
     pub(super) headless: bool,
@@ -107,6 +110,9 @@ pub(super) struct CompareOptions {
     /// End this long after the start: 90min, 2h, 3d
     #[arg(long, value_name = "SPAN", value_parser = span)]
     pub(super) until: Option<Duration>,
+    /// Machines take so long to be ready, in the median, in place of the scenario's flavours: 60s, 5min
+    #[arg(long, value_name = "SPAN", value_parser = span)]
+    pub(super) boot: Option<Duration>,
     /// Print one JSON object a line for each scenario and policy
     #[arg(long)]
     pub(super) json: bool,
@@ -243,12 +249,17 @@ pub(super) struct CheckOptions {
 }
 
 fn policy_name(text: &str) -> Result<String, String> {
-    if policy::NAMES.contains(&text) {
+    if policy::is_known(text) {
         return Ok(text.to_owned());
+    }
+    let (name, model) = policy::named(text);
+    if name == "predictive" && model.is_some() {
+        let names: Vec<&str> = trained::names().collect();
+        return Err(format!("allowed after predictive: is one of auto, {}", names.join(", ")));
     }
     let near = crate::scenario::nearest(text, policy::NAMES.iter().copied());
     let hint = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
-    Err(format!("allowed is one of {}{hint}", policy::NAMES.join(", ")))
+    Err(format!("allowed is one of {}, and predictive:MODEL{hint}", policy::NAMES.join(", ")))
 }
 
 fn model_name(text: &str) -> Result<String, String> {

@@ -19,7 +19,7 @@ pub(super) fn run(options: CompareOptions) -> Result<Answer, Failure> {
         super::run::set_threads(threads)?;
     }
     let baseline = baseline(&options)?;
-    let overrides = Overrides { replay: options.replay.clone(), until: options.until, seed: None };
+    let overrides = Overrides { replay: options.replay.clone(), until: options.until, boot: options.boot, seed: None };
     let scenarios: Vec<Scenario> =
         options.scenarios.iter().map(|path| Scenario::load(path, &overrides)).collect::<Result<_, _>>()?;
     for scenario in &scenarios {

@@ -19,7 +19,8 @@ pub(super) fn run(options: RunOptions) -> Result<Answer, Failure> {
     if let Some(threads) = options.threads {
         set_threads(threads)?;
     }
-    let overrides = Overrides { seed: options.seed, replay: options.replay.clone(), until: options.until };
+    let overrides =
+        Overrides { seed: options.seed, replay: options.replay.clone(), until: options.until, boot: options.boot };
     let mut scenario = Scenario::load(&options.scenario, &overrides)?;
     for remark in &scenario.remarks {
         eprintln!("{}: {remark}", scenario.name);
@@ -36,7 +37,7 @@ pub(super) fn run(options: RunOptions) -> Result<Answer, Failure> {
     let mut directory = options
         .out
         .as_deref()
-        .map(|folder| RunDirectory::create(folder, &scenario, &options.policy, run.foresight()))
+        .map(|folder| RunDirectory::create(folder, &scenario, &options.policy, run.knowledge()))
         .transpose()?;
     let progress = progress(&scenario);
     let mut complete = true;

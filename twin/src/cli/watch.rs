@@ -1,5 +1,6 @@
 //! `forebay run` in a terminal: the run is watched.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -12,8 +13,9 @@ use crate::tui::{self, Engine, Look, Scene, Speed, TuiOptions};
 
 /// Opens the terminal UI on a run of `scenario`, until its reader leaves.
 pub(super) fn run(scenario: Scenario, options: &RunOptions) -> Result<Answer, Failure> {
-    // Told before the screen is taken over: an unknown policy, or one that lacks what it goes by.
-    Run::new(&scenario, &options.policy)?;
+    // Told before the screen is taken over: an unknown policy, or one that lacks what it goes by. What was learned once is
+    // known whenever the run begins anew.
+    let mut known = BTreeMap::from([(options.policy.clone(), Run::new(&scenario, &options.policy)?)]);
     let shown = TuiOptions {
         scene: Scene::of(&scenario),
         policy: options.policy.clone(),
@@ -28,9 +30,13 @@ pub(super) fn run(scenario: Scenario, options: &RunOptions) -> Result<Answer, Fa
         wall: since_first_asked,
         stop: interrupt::requested_within(Duration::from_secs(2)),
     };
-    let make = move |policy: &str| match Run::new(&scenario, policy) {
-        Ok(run) => Ok(Box::new(run) as Box<dyn Engine>),
-        Err(error) => Err(error.to_string()),
+    let make = move |policy: &str| {
+        if let Some(run) = known.get(policy) {
+            return Ok(Box::new(run.clone()) as Box<dyn Engine>);
+        }
+        let run = Run::new(&scenario, policy).map_err(|error| error.to_string())?;
+        known.insert(policy.to_owned(), run.clone());
+        Ok(Box::new(run) as Box<dyn Engine>)
     };
     tui::run(shown, make)
         .map_err(|error| Failure::Other(error.into(), "use --headless for the figures alone".to_owned()))?;

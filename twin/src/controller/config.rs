@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 pub use check::ConfigError;
 pub use names::{CellPattern, TimeOfDay, Weekday};
 
+use crate::policy::predictive;
+
 /// The `[controller]` section.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -138,7 +140,24 @@ impl Default for DeploymentConfig {
     }
 }
 
+impl ControllerConfig {
+    /// Time within which `predictive` keeps a machine that serves `sessions` of a class, takes `to_ready` to boot, and will
+    /// be needed again: what it costs to let one go and boot another (ski rental). An hour at most, for what lies beyond
+    /// is not looked at.
+    pub fn hold(&self, class: &ResourceClass, sessions: f64, to_ready: Duration) -> Duration {
+        let paid = to_ready.saturating_add(self.deployment.drain_time(class, sessions));
+        self.policy.predictive.hold.unwrap_or(paid.min(Duration::from_hours(1)))
+    }
+}
+
 impl DeploymentConfig {
+    /// Time that a machine with so many sessions of a class takes to drain, in the mean: the longest of n exponential
+    /// lengths is about ln n + 0.577 of their means.
+    pub fn drain_time(&self, class: &ResourceClass, sessions: f64) -> Duration {
+        let longest = class.work.mean_seconds() * (sessions.max(1.0).ln() + 0.577);
+        Duration::from_secs_f64_saturating(longest).min(self.drain_deadline(class))
+    }
+
     /// Time that machines of a class have to drain.
     pub fn drain_deadline(&self, class: &ResourceClass) -> Duration {
         self.drain_deadline.unwrap_or_else(|| Duration::from_secs_f64_saturating(5.0 * class.work.mean_seconds()))
@@ -385,8 +404,13 @@ pub struct ScheduleEntry {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PredictiveConfig {
-    /// Which forecaster: one of [`crate::forecast::NAMES`].
-    pub forecaster: String,
+    /// Which model forecasts: a name of [`crate::forecast::trained::names`], or `auto`: the ensemble where two weeks of
+    /// history are known, a profile that learns on the way where they are not.
+    pub model: String,
+    /// Steps in which demand is forecast; those of the history where one is known, otherwise a minute, or the period when
+    /// that is longer, when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub step: Option<Duration>,
     /// Quantile of demand to size for, 0 to 1; from the prices when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub level: Option<f64>,
@@ -395,26 +419,30 @@ pub struct PredictiveConfig {
     pub target_utilization: Option<f64>,
     /// Share of boots that are over within the time looked ahead, as a normal quantile: 1.28 is 90 %.
     pub boot_z: f64,
-    /// Time for which a cell keeps what it lately needed; twice the time to ready, but 10 min at least, when absent.
+    /// Time within which a machine that will be needed again is kept; the time to boot one and to drain one when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hold: Option<Duration>,
+    /// Time for which a cell keeps the most that it lately needed, so that machines do not come and go with every breath.
+    pub settle: Duration,
     /// Factor on usual demand that a known event brings, where neither its announcer nor a past event of its kind
     /// says.
     pub event_uplift: f64,
     /// Time before a known event at which its capacity must stand.
     pub event_lead: Duration,
-    /// Whether missed objectives at tolerable utilization lower the utilization aimed at.
+    /// Whether the utilization that machines are planned at is learned from when objectives are missed.
     pub self_tuning: bool,
 }
 
 impl Default for PredictiveConfig {
     fn default() -> Self {
         PredictiveConfig {
-            forecaster: "profile".to_owned(),
+            model: predictive::AUTO.to_owned(),
+            step: None,
             level: None,
             target_utilization: None,
             boot_z: 1.28,
             hold: None,
+            settle: Duration::from_mins(3),
             event_uplift: 1.5,
             event_lead: Duration::from_mins(5),
             self_tuning: true,

@@ -5,7 +5,7 @@ use forebay_world::{Demand, Duration, Generation, HostId, Timestamp, VmId, VmSee
 
 fn controller(name: &str, config: ControllerConfig) -> Controller {
     let topology = Arc::new(topology(2));
-    let policy = policy::build(name, &config, &topology, None).unwrap();
+    let policy = policy::build(name, &config, &topology, &Knowledge::default()).unwrap();
     Controller::new(topology, config, policy)
 }
 

@@ -46,7 +46,7 @@ fn run(name: &str, hours: u64, demand: &Arc<DemandFn>, score_from_hour: u64) -> 
         })
         .collect();
     let foresight = Arc::new(Foresight { start: START, step: MINUTE, sessions });
-    let policy = policy::build(name, &config, &topology, Some(foresight)).unwrap();
+    let policy = policy::build(name, &config, &topology, &Knowledge::of_foresight(foresight)).unwrap();
     let mut controller = Controller::new(Arc::clone(&topology), config, policy);
     let mut world = SmallWorld::new(topology, START, Arc::clone(demand));
     let mut before = (0.0, 0.0, 0);
@@ -90,7 +90,7 @@ fn a_lost_region_is_served_by_others_and_taken_home_again() {
     let topology = Arc::new(topology(3));
     let config = ControllerConfig::default();
     for name in ["hpa", "predictive"] {
-        let policy = policy::build(name, &config, &topology, None).unwrap();
+        let policy = policy::build(name, &config, &topology, &Knowledge::default()).unwrap();
         let mut controller = Controller::new(Arc::clone(&topology), config.clone(), policy);
         let mut world = SmallWorld::new(Arc::clone(&topology), START, Arc::new(|_, _| 800.0));
         let mut go = |world: &mut SmallWorld, minutes: u64| {
@@ -121,7 +121,7 @@ fn a_lost_region_is_served_by_others_and_taken_home_again() {
 fn a_tick_without_a_world_keeps_the_plan() {
     let topology = Arc::new(topology(1));
     let config = ControllerConfig::default();
-    let policy = policy::build("hpa", &config, &topology, None).unwrap();
+    let policy = policy::build("hpa", &config, &topology, &Knowledge::default()).unwrap();
     let mut controller = Controller::new(Arc::clone(&topology), config, policy);
     let mut world = SmallWorld::new(topology, START, Arc::new(|_, _| 500.0));
     world.unreachable_at = vec![START + MINUTE * 3, START + MINUTE * 4];
@@ -146,7 +146,7 @@ fn a_tick_without_a_world_keeps_the_plan() {
 fn a_second_writer_ends_the_loop() {
     let topology = Arc::new(topology(1));
     let config = ControllerConfig::default();
-    let policy = policy::build("hpa", &config, &topology, None).unwrap();
+    let policy = policy::build("hpa", &config, &topology, &Knowledge::default()).unwrap();
     let mut controller = Controller::new(Arc::clone(&topology), config, policy);
     let mut world = SmallWorld::new(topology, START, Arc::new(|_, _| 500.0));
     let result = drive(
@@ -169,7 +169,7 @@ fn a_steady_load_needs_hardly_any_plan() {
     let topology = Arc::new(topology(2));
     let config = ControllerConfig::default();
     for name in ["hpa", "target-tracking", "aws-predictive", "predictive"] {
-        let policy = policy::build(name, &config, &topology, None).unwrap();
+        let policy = policy::build(name, &config, &topology, &Knowledge::default()).unwrap();
         let mut controller = Controller::new(Arc::clone(&topology), config.clone(), policy);
         let mut world = SmallWorld::new(Arc::clone(&topology), START, Arc::new(|cell, _| 700.0 + 50.0 * cell as f64));
         let mut generations = Vec::new();

@@ -11,7 +11,7 @@ use forebay_world::Duration;
 use super::{ExperimentError, to_end};
 use crate::controller::ControllerConfig;
 use crate::controller::config::OracleConfig;
-use crate::policy::Foresight;
+use crate::policy::{Foresight, Knowledge};
 use crate::report::Summary;
 use crate::scenario::Scenario;
 
@@ -34,7 +34,8 @@ pub fn cheapest(
     let run = |oracle: OracleConfig| -> Result<(OracleConfig, Summary), ExperimentError> {
         let mut config: ControllerConfig = scenario.controller.clone();
         config.policy.oracle = oracle.clone();
-        to_end(scenario, setup, &config, "oracle", Some(Arc::clone(told))).map(|summary| (oracle, summary))
+        to_end(scenario, setup, &config, "oracle", Knowledge::of_foresight(Arc::clone(told)))
+            .map(|summary| (oracle, summary))
     };
     let usual = MARGINS.iter().position(|factor| *factor == 1.0).expect("1 is among the factors");
     let best = run(given.clone())?;

@@ -6,6 +6,7 @@ use super::ensemble::Ensemble;
 use super::follower::{Applied, Follower, History};
 use super::grid::Grid;
 use super::model::{self, Model, Past, Unfit};
+use super::online::{self, Online};
 
 /// A trained forecaster, ready to follow any series on steps like those it was trained on.
 #[derive(Clone)]
@@ -15,6 +16,8 @@ pub struct Trained(Kind);
 enum Kind {
     Model(Arc<dyn Model>),
     Ensemble(Arc<Ensemble>),
+    /// A recurrence by name, and the steps ahead at which it learns its errors.
+    Online(&'static str, usize),
 }
 
 /// The name of many models together.
@@ -22,7 +25,12 @@ pub const ENSEMBLE: &str = "ensemble";
 
 /// What there is, by name.
 pub fn names() -> impl Iterator<Item = &'static str> {
-    model::NAMES.iter().copied().chain([ENSEMBLE])
+    model::NAMES.iter().chain(online::NAMES).copied().chain([ENSEMBLE])
+}
+
+/// Whether there is something of that name.
+pub fn is_known(name: &str) -> bool {
+    names().any(|known| known == name)
 }
 
 /// Makes what is called `name`, trained on `set` for `steps` steps ahead where it is trained at all. The same set and seed
@@ -31,6 +39,9 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 /// # Errors
 /// [`Unfit`] when the set is too small to train on.
 pub fn train(name: &str, set: &[Past<'_>], steps: usize, seed: u64) -> Option<Result<Trained, Unfit>> {
+    if let Some(name) = online::NAMES.iter().find(|known| **known == name) {
+        return Some(Ok(Trained(Kind::Online(name, steps))));
+    }
     Some(if name == ENSEMBLE {
         Ensemble::train(set, steps, seed).map(|ensemble| Trained(Kind::Ensemble(Arc::new(ensemble))))
     } else {
@@ -45,6 +56,7 @@ impl Trained {
         match &self.0 {
             Kind::Model(model) => Box::new(Applied::new(Arc::clone(model), History::new(grid.clone(), keep))),
             Kind::Ensemble(ensemble) => ensemble.follow(grid, keep, trained),
+            Kind::Online(name, lead) => Box::new(Online::new(name, grid, *lead).expect("its name was checked")),
         }
     }
 }

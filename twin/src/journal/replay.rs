@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{FORMAT, Header, JournalError, LineRead, MissedLine, TickLine, fits};
 use crate::controller::Controller;
-use crate::policy;
+use crate::policy::{self, Knowledge};
 
 /// What a replay found.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,8 +61,12 @@ pub fn replay(mut journal: impl BufRead) -> Result<ReplayReport, JournalError> {
     }
     let header = header(&text)?;
     let topology = Arc::new(header.topology);
-    let foresight = header.foresight.map(Arc::new);
-    let policy = policy::build(&header.policy, &header.config, &topology, foresight)?;
+    let knowledge = Knowledge {
+        foresight: header.foresight.map(Arc::new),
+        hindsight: header.hindsight.map(Arc::new),
+        trained: None,
+    };
+    let policy = policy::build(&header.policy, &header.config, &topology, &knowledge)?;
     let mut controller = Controller::new(Arc::clone(&topology), header.config, policy);
     let mut report = ReplayReport {
         policy: header.policy,

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use forebay_world::{Duration, Timestamp, Topology};
 
 use super::target_tracking::TargetTracking;
-use super::{Ask, Policy, Situation, vms_from};
+use super::{Ask, Hindsight, Policy, Situation, vms_from};
 use crate::controller::ControllerConfig;
 use crate::controller::config::AwsPredictiveConfig;
 
@@ -38,11 +38,17 @@ struct History {
 const HOUR: Duration = Duration::from_hours(1);
 
 impl AwsPredictive {
-    pub(super) fn new(config: &ControllerConfig, topology: &Topology) -> Self {
+    /// The policy, with its hours of the past where they are known.
+    pub(super) fn new(config: &ControllerConfig, topology: &Topology, hindsight: Option<&Hindsight>) -> Self {
+        let aws = &config.policy.aws_predictive;
+        let histories = (0..topology.cells()).map(|cell| {
+            let mean_seconds = topology.class(topology.cell_at(cell).1).work.mean_seconds();
+            hindsight.map_or_else(History::default, |past| History::of(past, cell, mean_seconds, aws))
+        });
         AwsPredictive {
             reactive: TargetTracking::new(config, topology),
             config: config.policy.aws_predictive.clone(),
-            histories: vec![History::default(); topology.cells()],
+            histories: histories.collect(),
             sessions_per_vm: topology.cell_ids().map(|(_, class)| topology.sessions_per_vm(class)).collect(),
         }
     }
@@ -87,6 +93,18 @@ fn hour_of(at: Timestamp) -> u64 {
 }
 
 impl History {
+    /// What is known of a client cell before the first tick, as far back as it counts: sessions from the rate at which they
+    /// began (Little 1961).
+    fn of(past: &Hindsight, cell: usize, mean_seconds: f64, config: &AwsPredictiveConfig) -> Self {
+        let mut history = History::default();
+        let reach = (HOUR * u64::from(config.history_hours_max)) / past.step;
+        let from = past.steps().saturating_sub(reach as usize);
+        for (nth, rate) in past.arrivals_per_second[cell].iter().enumerate().skip(from) {
+            history.record(past.start.saturating_add(past.step * (nth as u64 + 1)), Some(rate * mean_seconds), config);
+        }
+        history
+    }
+
     /// Takes a window in that ended at `at`.
     fn record(&mut self, at: Timestamp, sessions: Option<f64>, config: &AwsPredictiveConfig) {
         let hour = hour_of(at.saturating_sub(Duration::from_nanos(1)));

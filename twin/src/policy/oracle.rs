@@ -58,9 +58,7 @@ impl Oracle {
                 let utilization = oracle.target_utilization.unwrap_or_else(|| workable_utilization(topology, class));
                 let to_ready = flavour.time_to_ready(oracle.boot_z);
                 let places = topology.sessions_per_vm(class) * utilization;
-                // The longest of n exponential sessions lasts about ln n + 0.58 means.
-                let drain = work.work.mean_seconds() * (places.max(1.0).ln() + 0.577);
-                let drain = Duration::from_secs_f64_saturating(drain).min(config.deployment.drain_deadline(work));
+                let drain = config.deployment.drain_time(work, places);
                 ClassTerms {
                     sessions_per_vm: places,
                     lead: to_ready.saturating_add(oracle.lead),

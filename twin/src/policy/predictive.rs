@@ -1,35 +1,72 @@
 //! `predictive`: as many machines as are worth their price for the demand that will be there when they are ready.
 //!
-//! For each client region × class a forecaster says what to expect over [time to ready, time to ready + period], and
-//! the errors it has made at just that lead say how far off it may be. Known events raise what is expected. Demand is
-//! carried to the regions that will serve it by the steering in force, and the number of machines is the newsvendor's:
-//! the price of one more against the minutes it saves. Never fewer than present use asks for, and what was lately
-//! needed is kept for about as long as replacing it would take.
+//! For each client region × class a model forecasts how sessions will begin, as joint futures, and with them how many will
+//! be under way. Known events raise what is expected. Demand is carried to the regions that will serve it by the steering
+//! in force, and the number of machines is the newsvendor's for the most over [time to ready, time to ready + period]: the
+//! price of one more against the minutes it saves. Never fewer than present use asks for, and what will be needed again
+//! before replacing it would pay is kept.
+//!
+//! ```text
+//!   hindsight ─▶ lesson ─▶ trained model ─┐
+//!   windows ──────────────────▶ client: rates ─▶ sessions ─▶ (steering) ─▶ newsvendor ─▶ ask
+//!   known events ─▶ uplift ───────────────────────┘             boundary ───┘
+//! ```
 
+mod boundary;
+mod client;
 mod events;
+mod lesson;
 
 use std::collections::VecDeque;
 
-use forebay_world::{BitsPerSecond, Duration, Timestamp, Topology};
+use forebay_world::{BitsPerSecond, ClassId, Duration, Timestamp, Topology};
 
-use super::sizing::{Stake, critical_ratio};
-use super::{Ask, Policy, Situation, vms_from, workable_utilization};
+use super::{Ask, Hindsight, Knowledge, Policy, PolicyError, Situation, workable_utilization};
 use crate::controller::ControllerConfig;
 use crate::controller::config::PredictiveConfig;
 use crate::decision::Fan;
-use crate::forecast::{self, Forecaster, Residuals};
+use crate::forecast::futures::Sampler;
+use crate::forecast::grid::Grid;
+use crate::forecast::paths::{Paths, Spread};
+use crate::forecast::trained::Trained;
+use crate::plan::newsvendor::{self, vms_from};
+use boundary::Boundary;
+use client::Client;
 use events::Events;
+pub(crate) use lesson::AUTO;
+pub use lesson::{HISTORY, Lesson, step};
+
+/// Seed of what is learned and of the order of futures.
+const SEED: u64 = 1;
+
+/// What the policy learns before its first tick, by `model` or by the one configured.
+///
+/// # Errors
+/// [`PolicyError`] for an unknown model, and where there is too little to train it on.
+pub fn learn(
+    model: Option<&str>,
+    config: &ControllerConfig,
+    topology: &Topology,
+    hindsight: Option<&Hindsight>,
+) -> Result<Trained, PolicyError> {
+    Lesson::new(model, config, topology, hindsight).learn(topology, hindsight, SEED)
+}
 
 #[derive(Clone)]
 pub(super) struct Predictive {
     config: PredictiveConfig,
     period: Duration,
+    lesson: Lesson,
+    trained: std::sync::Arc<Trained>,
+    hindsight: Option<std::sync::Arc<Hindsight>>,
+    grids: Vec<Grid>,
     classes: Vec<ClassTerms>,
+    /// Dense over client cells; made at the first tick.
     clients: Vec<Client>,
     servers: Vec<Server>,
     events: Events,
-    /// Expectation of each serving cell; kept to spare allocation.
-    loads: Vec<Option<Expected>>,
+    /// What each serving cell expects; kept to spare allocation.
+    loads: Vec<Option<Load>>,
 }
 
 /// What a class's machines hold and cost.
@@ -37,11 +74,11 @@ pub(super) struct Predictive {
 struct ClassTerms {
     /// Sessions that a machine holds at utilization 1 …
     places: f64,
-    /// … and the utilization it is planned at.
-    utilization: f64,
+    /// … and how full it is planned.
+    boundary: Boundary,
     /// Time from asking for a machine to its being ready.
     to_ready: Duration,
-    /// Time for which what was lately needed is kept.
+    /// Time within which a machine that will be needed again is kept.
     hold: Duration,
     /// Price of a machine \[currency unit / min\].
     vm_price: f64,
@@ -54,60 +91,53 @@ struct ClassTerms {
     tolerance: f64,
 }
 
-/// What is known of one client cell.
-#[derive(Clone)]
-struct Client {
-    forecaster: Box<dyn Forecaster>,
-    residuals: Residuals,
-    /// Expectations that have not met what came: the end of their window, and the value.
-    pending: VecDeque<(Timestamp, f64)>,
-    /// Sessions of the window before, nothing where it was not seen.
-    before: Option<f64>,
-    /// Sessions that the last window brought on top, when they were a surprise; otherwise zero.
-    surge: f64,
-}
-
 /// What is known of one serving cell.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 struct Server {
-    /// Asks of the hold time, descending in number: the first is the most.
+    /// Needs of the last moments, descending in number: the first is the most.
     recent: VecDeque<(Timestamp, u32)>,
-    /// Factor on the utilization planned at, learned from missed objectives.
-    tuning: f64,
 }
 
-/// What a cell expects over the window looked ahead to.
-#[derive(Clone, Copy, Default)]
-struct Expected {
-    /// Median of the most sessions.
-    median: f64,
-    /// Spread of its errors.
-    spread: f64,
-    /// Median at the end of the hold time.
-    later: f64,
+/// What a serving cell expects.
+#[derive(Clone)]
+struct Load {
+    /// Sessions under way, the most of each step from the one under way on.
+    futures: Paths,
     /// Sessions expected where known events are taken at their word …
-    event: f64,
-    /// … if there are any.
-    announced: bool,
+    announced: f64,
+    /// … and the events.
+    events: Vec<String>,
+    /// The largest client cell that it serves, and its share.
+    chief: (usize, f64),
 }
 
 impl Predictive {
-    pub(super) fn new(config: &ControllerConfig, topology: &Topology) -> Self {
+    /// The policy, with what it knows; `model` by name, or as configured.
+    pub(super) fn new(
+        model: Option<&str>,
+        config: &ControllerConfig,
+        topology: &Topology,
+        knowledge: &Knowledge,
+    ) -> Result<Self, PolicyError> {
+        let hindsight = knowledge.hindsight.clone();
+        let lesson = Lesson::new(model, config, topology, hindsight.as_deref());
+        let trained = match &knowledge.trained {
+            Some(trained) => std::sync::Arc::clone(trained),
+            None => std::sync::Arc::new(lesson.learn(topology, hindsight.as_deref(), SEED)?),
+        };
         let predictive = config.policy.predictive.clone();
-        let forecaster = forecast::build(&predictive.forecaster).expect("the configuration was checked");
         let classes = (0..topology.classes.len())
-            .map(forebay_world::ClassId::at)
+            .map(ClassId::at)
             .map(|class| {
                 let (flavour, kind) = (topology.flavour_of(class), topology.class(class));
                 let to_ready = flavour.time_to_ready(predictive.boot_z);
-                // Letting a machine go too early costs another boot and another drain: keep it about that long (ski
-                // rental).
-                let hold = to_ready.saturating_add(to_ready).max(Duration::from_mins(10));
+                let places = topology.sessions_per_vm(class);
+                let planned = predictive.target_utilization.unwrap_or_else(|| workable_utilization(topology, class));
                 ClassTerms {
-                    places: topology.sessions_per_vm(class),
-                    utilization: predictive.target_utilization.unwrap_or_else(|| workable_utilization(topology, class)),
+                    places,
+                    boundary: Boundary::new(planned),
                     to_ready,
-                    hold: predictive.hold.unwrap_or(hold),
+                    hold: config.hold(kind, places * planned, to_ready),
                     vm_price: flavour.price_per_hour / 60.0,
                     violation_price: kind.violation_price_per_minute,
                     mean_seconds: kind.work.mean_seconds().max(1e-3),
@@ -116,71 +146,79 @@ impl Predictive {
                 }
             })
             .collect();
-        let client =
-            Client { forecaster, residuals: Residuals::default(), pending: VecDeque::new(), before: None, surge: 0.0 };
-        Predictive {
+        // Zones are checked now; the grid begins with history, or with the first window.
+        let begin = hindsight.as_ref().map_or(Timestamp::EPOCH, |hindsight| hindsight.start);
+        Ok(Predictive {
             config: predictive,
             period: config.period,
+            grids: lesson::grids(topology, begin, lesson.step)?,
+            lesson,
+            trained,
+            hindsight,
             classes,
-            clients: vec![client; topology.cells()],
-            servers: vec![Server { recent: VecDeque::new(), tuning: 1.0 }; topology.cells()],
+            clients: Vec::new(),
+            servers: vec![Server::default(); topology.cells()],
             events: Events::default(),
             loads: vec![None; topology.cells()],
+        })
+    }
+
+    /// Begins to follow every client cell, from its past where one is known.
+    fn begin(&mut self, now: &Situation<'_>) {
+        let classes = self.classes.len();
+        if self.hindsight.is_none() {
+            let first = now.seen.at.saturating_sub(now.seen.window).floor_to(self.lesson.step);
+            self.grids = lesson::grids(now.topology, first, self.lesson.step).expect("zones were checked");
         }
+        let keep = (HISTORY / self.lesson.step) as usize;
+        let past = self.hindsight.take();
+        let trained = past.as_ref().map_or(0, |past| past.steps());
+        self.clients = (0..now.topology.cells())
+            .map(|cell| {
+                let grid = &self.grids[cell / classes];
+                let follower = self.trained.follow(grid, keep, trained);
+                let sampler = Sampler::new(follower, self.lesson.horizon, SEED);
+                let mean_seconds = self.classes[cell % classes].mean_seconds;
+                let mut client = Client::new(grid.clone(), sampler, self.lesson.horizon, mean_seconds, cell);
+                if let Some(past) = &past {
+                    client.recall(&past.arrivals_per_second[cell]);
+                }
+                client
+            })
+            .collect();
     }
 
     /// Follows each client cell and carries what it expects to the cells that will serve it.
     fn expect(&mut self, now: &Situation<'_>) {
-        let at = now.seen.at;
+        let (at, classes) = (now.seen.at, self.classes.len());
         self.loads.fill(None);
-        let classes = self.classes.len();
         for (cell, client) in self.clients.iter_mut().enumerate() {
             let terms = &self.classes[cell % classes];
-            let demand = now.seen.demand[cell].as_ref();
+            client.take(at, now.seen.window, now.seen.demand[cell].as_ref());
             let offered = now.offered[cell];
-            client.follow(at, offered.filter(|_| demand.is_some()), self.period);
+            let Some(futures) = client.sessions(at, offered) else { continue };
             let from = at.saturating_add(terms.to_ready);
             let until = from.saturating_add(self.period);
-            let (Some(early), Some(late)) = (client.forecaster.expect(from), client.forecaster.expect(until)) else {
-                continue;
-            };
-            let mut median = early.max(late);
-            if let (Some(demand), Some(offered)) = (demand, offered) {
-                // More than the errors of the past explain is a crowd on its way: its growth is taken to go on.
-                let periods = until.since(at).as_secs_f64() / self.period.as_secs_f64();
-                median = median.max((offered + client.surge * periods).min(SURGE_MOST * offered));
-                // With exponential lengths the sessions under way relax towards arrival rate × mean length (Little).
-                let rate = (demand.arrivals + demand.rejected) as f64 / now.seen.window.as_secs_f64().max(1e-9);
-                let heading = rate * terms.mean_seconds;
-                let relaxed = 1.0 - (-terms.to_ready.as_secs_f64() / terms.mean_seconds).exp();
-                median = median.max(offered + (heading - offered) * relaxed);
-            }
-            client.pending.push_back((until, median));
-            let later = client.forecaster.expect(until.saturating_add(terms.hold)).unwrap_or(median);
-            let event =
-                self.events.floor(now, &self.config, cell, &|at| client.forecaster.expect(at), offered, (from, until));
-            let (announced, event) = (event > 0.0, event.max(median));
-            let expected = Expected { median, spread: Residuals::scale(median), later, event, announced };
-            carry(&mut self.loads, now, cell, classes, &expected);
+            let usual = |at| client.usual(at);
+            let announced = self.events.floor(now, &self.config, cell, &usual, offered, (from, until));
+            carry(&mut self.loads, now, cell, classes, &futures, announced);
         }
     }
 
-    /// Lowers the utilization planned at where the objective was missed without demand exceeding the plan, and
-    /// slowly forgets.
-    fn tune(&mut self, now: &Situation<'_>, cell: usize) -> f64 {
-        let terms = &self.classes[cell % self.classes.len()];
-        let server = &mut self.servers[cell];
-        if self.config.self_tuning {
-            let missed = now.seen.demand[cell].as_ref().is_some_and(|demand| demand.bad_share > terms.tolerance);
-            let used = now.cells[cell].utilization().unwrap_or(0.0);
-            let planned = terms.utilization * server.tuning;
-            if missed && used > 0.8 * planned && used <= planned * 1.02 {
-                server.tuning = (server.tuning * 0.97).max(0.75);
-            } else {
-                server.tuning = (server.tuning + 0.0002).min(1.0);
+    /// Learns how full machines may be from the cells that serve their own clients and nobody else's.
+    fn learn(&mut self, now: &Situation<'_>) {
+        if !self.config.self_tuning {
+            return;
+        }
+        let classes = self.classes.len();
+        let at_home = now.steering.0.iter().all(Vec::is_empty);
+        for (cell, seen) in now.cells.iter().enumerate().filter(|_| at_home) {
+            let terms = &mut self.classes[cell % classes];
+            let (Some(used), Some(demand)) = (seen.utilization(), now.seen.demand[cell].as_ref()) else { continue };
+            if seen.measured == seen.ready && seen.failed == 0 && demand.sessions > 0.0 {
+                terms.boundary.take(used, demand.bad_share > terms.tolerance);
             }
         }
-        terms.utilization * server.tuning
     }
 }
 
@@ -190,66 +228,14 @@ impl Policy for Predictive {
     }
 
     fn ask(&mut self, now: &Situation<'_>, asks: &mut [Ask]) {
-        let at = now.seen.at;
+        if self.clients.is_empty() {
+            self.begin(now);
+        }
         self.events.follow(now);
         self.expect(now);
+        self.learn(now);
         for (cell, ask) in asks.iter_mut().enumerate() {
-            let utilization = self.tune(now, cell);
-            let terms = &self.classes[cell % self.classes.len()];
-            let seen = &now.cells[cell];
-            let per_vm = terms.places * utilization;
-            let Some(expected) = self.loads[cell] else {
-                ask.vms = seen.wanted;
-                ask.reason = format!("nothing seen yet: keeps {}", seen.wanted);
-                continue;
-            };
-            let used = seen.utilization().map_or(0.0, |used| used * f64::from(seen.ready) * terms.places);
-            let reactive = vms_from(used.max(seen.on_ready as f64) / per_vm);
-            let stake = Stake {
-                expected: expected.median,
-                spread: expected.spread,
-                residuals: &self.clients[cell].residuals,
-                sessions_per_vm: per_vm,
-                vm_price: terms.vm_price,
-                violation_price: terms.violation_price,
-            };
-            let (sized, level) = match self.config.level {
-                Some(level) => (stake.at_level(level).0, level),
-                None => stake.cheapest(),
-            };
-            let announced = if expected.announced { vms_from(expected.event / per_vm) } else { 0 };
-            let needed = sized.max(reactive).max(announced);
-            // Growth just after a shrink would pay for a boot: what the end of the hold time needs is kept, too.
-            let kept = self.servers[cell].keep(at, terms.hold, needed);
-            let later = vms_from(f64::from(sized) * (expected.later / expected.median.max(1.0)).min(1.0));
-            ask.vms = needed.max(kept.max(later).min(seen.wanted));
-            let until = terms.to_ready.saturating_add(self.period);
-            ask.reason = if announced >= sized.max(reactive) && announced > 0 {
-                format!("known event: {} sessions", expected.event.round() as u64)
-            } else if ask.vms > needed {
-                format!("needs {needed}, keeps what it lately needed or soon will")
-            } else if reactive > sized {
-                format!("present use of {} sessions asks for more than the forecast", used.round() as u64)
-            } else {
-                format!(
-                    "forecast of {} sessions at {} % confidence, {} a machine",
-                    stake.quantile(level).round() as u64,
-                    (level * 100.0).round() as u64,
-                    per_vm.round() as u64
-                )
-            };
-            let sized_for = stake.quantile(level.min(critical_ratio(terms.violation_price, terms.vm_price)));
-            let sized_for = if expected.announced { sized_for.max(expected.event) } else { sized_for };
-            ask.fan = Some(Fan {
-                from: terms.to_ready,
-                until,
-                p10: stake.quantile(0.1),
-                p50: stake.quantile(0.5),
-                p90: stake.quantile(0.9),
-                level,
-                sized_for,
-            });
-            ask.bandwidth = Some(BitsPerSecond::from_f64(sized_for * terms.bandwidth.as_f64()));
+            self.ask_cell(now, cell, ask);
         }
     }
 
@@ -258,17 +244,91 @@ impl Policy for Predictive {
     }
 }
 
-/// Adds what a client cell expects to the cells that serve it, each its share.
-///
-/// Errors of several client cells are taken to fall together: quantiles add up.
-fn carry(loads: &mut [Option<Expected>], now: &Situation<'_>, client: usize, classes: usize, expected: &Expected) {
+impl Predictive {
+    fn ask_cell(&mut self, now: &Situation<'_>, cell: usize, ask: &mut Ask) {
+        let at = now.seen.at;
+        let terms = &self.classes[cell % self.classes.len()];
+        let (seen, per_vm) = (&now.cells[cell], terms.places * terms.boundary.utilization());
+        let Some(load) = &self.loads[cell] else {
+            ask.vms = seen.wanted;
+            ask.reason = format!("nothing seen yet: keeps {}", seen.wanted);
+            return;
+        };
+        let client = &self.clients[load.chief.0];
+        let grid = &self.grids[load.chief.0 / self.classes.len()];
+        let last = load.futures.steps() - 1;
+        let place = |moment: Timestamp| grid.index(moment).saturating_sub(client.first()).min(last);
+        let from = at.saturating_add(terms.to_ready);
+        let until = from.saturating_add(self.period);
+        let most = load.futures.most(place(from)..place(until) + 1);
+        let again = load.futures.most(place(until)..place(until.saturating_add(terms.hold)) + 1);
+
+        let sized = match self.config.level {
+            Some(level) => newsvendor::at_level(&most, per_vm, level),
+            None => newsvendor::cheapest(&most, per_vm, terms.vm_price, terms.violation_price),
+        };
+        let used = seen.utilization().map_or(0.0, |used| used * f64::from(seen.ready) * terms.places);
+        let reactive = vms_from(used.max(seen.on_ready as f64) / per_vm);
+        let announced = vms_from(load.announced / per_vm);
+        let needed = sized.vms.max(reactive).max(announced);
+        // A machine that will be needed again, more likely than not, before another boot and drain were paid for, stays.
+        let later = vms_from(again.quantile(0.5) / per_vm);
+        let kept = self.servers[cell].keep(at, self.config.settle, needed).max(later);
+        ask.vms = needed.max(kept.min(seen.wanted));
+
+        let sized_for = sized.sessions.max(load.announced);
+        ask.reason = if announced >= sized.vms.max(reactive) && announced > 0 {
+            format!("known event {}: {} sessions", load.events.join(", "), load.announced.round() as u64)
+        } else if ask.vms > needed {
+            format!("needs {needed}, keeps what it lately needed or soon will")
+        } else if reactive > sized.vms {
+            format!("present use of {} sessions asks for more than the forecast", used.round() as u64)
+        } else {
+            let (sessions, level) = (sized.sessions.round() as u64, (sized.level * 100.0).round() as u64);
+            format!("forecast of {sessions} sessions at {level} % confidence, {} a machine", per_vm.round() as u64)
+        };
+        if let Some((by, instead)) = client.by() {
+            ask.reason.push_str(&format!("; by {by}"));
+            if let Some(instead) = instead {
+                ask.reason.push_str(&format!(", for {instead}"));
+            }
+        }
+        ask.fan =
+            Some(fan(&most, (terms.to_ready, terms.to_ready.saturating_add(self.period)), sized.level, sized_for));
+        ask.bandwidth = Some(BitsPerSecond::from_f64(sized_for * terms.bandwidth.as_f64()));
+    }
+}
+
+fn fan(most: &Spread, (from, until): (Duration, Duration), level: f64, sized_for: f64) -> Fan {
+    let [p10, p50, p90] = [0.1, 0.5, 0.9].map(|level| most.quantile(level));
+    Fan { from, until, p10, p50, p90, level, sized_for }
+}
+
+/// Adds what a client cell expects to the cells that serve it, each its share. What was high together in one future
+/// stays high together.
+fn carry(
+    loads: &mut [Option<Load>],
+    now: &Situation<'_>,
+    client: usize,
+    classes: usize,
+    futures: &Paths,
+    announced: Option<events::Raise>,
+) {
+    let median = futures.at(0).quantile(0.5);
     let mut add = |server: usize, share: f64| {
-        let load = loads[server].get_or_insert_default();
-        load.median += share * expected.median;
-        load.spread += share * expected.spread;
-        load.later += share * expected.later;
-        load.event += share * expected.event;
-        load.announced |= expected.announced;
+        let load = loads[server].get_or_insert_with(|| Load {
+            futures: Paths::new(futures.steps(), vec![0.0; futures.count() * futures.steps()]),
+            announced: 0.0,
+            events: Vec::new(),
+            chief: (client, 0.0),
+        });
+        load.futures.add(futures, share);
+        // Where no event is announced, what is usual comes beside what is.
+        load.announced += share * announced.as_ref().map_or(0.0, |raise| raise.sessions.max(median));
+        load.events.extend(announced.iter().map(|raise| raise.event.clone()));
+        if share * median >= load.chief.1 {
+            load.chief = (client, share * median);
+        }
     };
     let weights = now.steering.0.get(client).map_or(&[][..], Vec::as_slice);
     let total: u64 = weights.iter().map(|(_, weight)| u64::from(*weight)).sum();
@@ -280,38 +340,10 @@ fn carry(loads: &mut [Option<Expected>], now: &Situation<'_>, client: usize, cla
     }
 }
 
-/// A surprise is what a share of errors as large as this did not exceed.
-const SURPRISE: f64 = 0.99;
-/// A surge is not carried beyond this many times what there is.
-const SURGE_MOST: f64 = 3.0;
-
-impl Client {
-    /// Takes a window in: what came meets what was expected of it.
-    fn follow(&mut self, at: Timestamp, sessions: Option<f64>, period: Duration) {
-        self.forecaster.observe(at, sessions);
-        self.surge = 0.0;
-        while let Some(&(due, expected)) = self.pending.front()
-            && due <= at
-        {
-            self.pending.pop_front();
-            if let Some(sessions) = sessions
-                && at.since(due) < period
-            {
-                let error = (sessions - expected) / Residuals::scale(expected);
-                if error > self.residuals.quantile(SURPRISE) {
-                    self.surge = (sessions - self.before.unwrap_or(sessions)).max(0.0);
-                }
-                self.residuals.take(expected, sessions.max(self.before.unwrap_or(sessions)));
-            }
-        }
-        self.before = sessions;
-    }
-}
-
 impl Server {
-    /// The most that was needed within `hold`.
-    fn keep(&mut self, at: Timestamp, hold: Duration, needed: u32) -> u32 {
-        while self.recent.front().is_some_and(|(since, _)| at.since(*since) >= hold) {
+    /// The most that was needed within `settle`.
+    fn keep(&mut self, at: Timestamp, settle: Duration, needed: u32) -> u32 {
+        while self.recent.front().is_some_and(|(since, _)| at.since(*since) >= settle) {
             self.recent.pop_front();
         }
         while self.recent.back().is_some_and(|(_, vms)| *vms <= needed) {
@@ -327,12 +359,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_lately_needed_is_kept_for_the_hold_time() {
-        let mut server = Server { recent: VecDeque::new(), tuning: 1.0 };
-        let hold = Duration::from_mins(5);
+    fn what_was_lately_needed_is_kept_until_it_settles() {
+        let mut server = Server::default();
+        let settle = Duration::from_mins(5);
         let minute = |m: u64| Timestamp::from_secs(60 * m);
         let needs = [5, 9, 4, 4, 4, 4, 4, 3, 3];
-        let kept: Vec<u32> = (0..).zip(needs).map(|(m, needed)| server.keep(minute(m), hold, needed)).collect();
+        let kept: Vec<u32> = (0..).zip(needs).map(|(m, needed)| server.keep(minute(m), settle, needed)).collect();
         assert_eq!(kept, [5, 9, 9, 9, 9, 9, 4, 4, 4]);
     }
 }

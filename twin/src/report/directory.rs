@@ -23,7 +23,7 @@ use serde::Serialize;
 
 use super::{Summary, metrics};
 use crate::journal::{Header, Journal, JournalError};
-use crate::policy::Foresight;
+use crate::policy::Knowledge;
 use crate::scenario::{Input, Scenario};
 use crate::tick::Tick;
 
@@ -133,7 +133,7 @@ impl RunDirectory {
         folder: &Path,
         scenario: &Scenario,
         policy: &str,
-        foresight: Option<&Foresight>,
+        knowledge: &Knowledge,
     ) -> Result<Self, DirectoryError> {
         let written = |path: &Path| {
             let path = path.to_owned();
@@ -158,7 +158,7 @@ impl RunDirectory {
         fs::write(&config, &scenario.resolved).map_err(written(&config))?;
         let journal_path = folder.join("journal.jsonl");
         let journal_file = File::create(&journal_path).map_err(written(&journal_path))?;
-        let header = Header::new(&setup.topology, &scenario.controller, policy, Some(setup.seed), foresight);
+        let header = Header::new(&setup.topology, &scenario.controller, policy, Some(setup.seed), knowledge);
         let journal = Journal::begin(BufWriter::with_capacity(1 << 16, journal_file), &header)
             .map_err(|source| DirectoryError::Journal { path: journal_path.clone(), source })?;
         let mut directory = RunDirectory {

@@ -94,6 +94,10 @@ pub struct HeadingSpec {
     /// Time from the start that is not scored.
     #[serde(default = "warm_up")]
     pub warm_up: Spanned<Duration>,
+    /// Time before the run of which policies may know the load: of a recording, as much as it holds; otherwise the past of
+    /// the synthetic load. Four weeks of a recording and nothing of a synthetic load unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub history: Option<Spanned<Duration>>,
     /// Seed of every random stream.
     #[serde(default = "seed")]
     pub seed: u64,

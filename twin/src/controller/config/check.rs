@@ -5,6 +5,8 @@ use std::fmt;
 use forebay_world::{BitsPerSecond, ClassId, Duration, RegionId, Topology};
 
 use super::{CellPattern, ControllerConfig, GuardConfig, PolicyConfig, PredictiveConfig, SlicingConfig};
+use crate::forecast::trained;
+use crate::policy::predictive;
 
 /// A setting that cannot be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -132,15 +134,22 @@ impl PolicyConfig {
 
 impl PredictiveConfig {
     fn check(&self) -> Result<(), ConfigError> {
-        if !crate::forecast::NAMES.contains(&self.forecaster.as_str()) {
-            let allowed = format!("one of {}", crate::forecast::NAMES.join(", "));
-            return Err(refuse("policy.predictive.forecaster", &self.forecaster, &allowed));
+        if self.model != predictive::AUTO && !trained::is_known(&self.model) {
+            let known: Vec<&str> = [predictive::AUTO].into_iter().chain(trained::names()).collect();
+            return Err(refuse("policy.predictive.model", &self.model, &format!("one of {}", known.join(", "))));
+        }
+        let day = Duration::from_hours(24);
+        if let Some(step) = self.step {
+            span("policy.predictive.step", step, Duration::from_secs(1), Duration::from_hours(1))?;
+            if !(day % step).is_zero() {
+                return Err(refuse("policy.predictive.step", step, "a step that divides a day"));
+            }
         }
         range("policy.predictive.level", self.level.unwrap_or(0.5), 0.01, 0.9999)?;
         utilization("policy.predictive.target_utilization", self.target_utilization)?;
         range("policy.predictive.boot_z", self.boot_z, -5.0, 5.0)?;
         range("policy.predictive.event_uplift", self.event_uplift, 0.0, 1000.0)?;
-        let day = Duration::from_hours(24);
+        span("policy.predictive.settle", self.settle, Duration::ZERO, day)?;
         span("policy.predictive.hold", self.hold.unwrap_or(Duration::ZERO), Duration::ZERO, day)?;
         span("policy.predictive.event_lead", self.event_lead, Duration::ZERO, day)
     }

@@ -44,7 +44,8 @@ fn what_cannot_be_is_refused_by_key() {
         ("guard = { limits = [{ cells = \"*/nothing\" }] }", "guard.limits[0].cells"),
         ("guard = { budget_per_hour = -1.0 }", "guard.budget_per_hour"),
         ("slicing = { fixed = [{ cells = \"*\", guarantee = \"900 Gbit/s\" }] }", "slicing.fixed[0].guarantee"),
-        ("policy = { predictive = { forecaster = \"tarot\" } }", "policy.predictive.forecaster"),
+        ("policy = { predictive = { model = \"tarot\" } }", "policy.predictive.model"),
+        ("policy = { predictive = { step = \"7 min\" } }", "policy.predictive.step"),
         ("policy = { predictive = { level = 1.0 } }", "policy.predictive.level"),
     ];
     for (text, key) in cases {

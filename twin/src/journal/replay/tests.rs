@@ -28,8 +28,9 @@ fn journal(policy_name: &str, hours: u64) -> Vec<u8> {
             .map(|cell| (0..hours * 60).map(|minute| demand(cell, START + MINUTE * minute)).collect())
             .collect(),
     };
-    let policy = policy::build(policy_name, &config, &topology, Some(Arc::new(foresight.clone()))).unwrap();
-    let header = Header::new(&topology, &config, policy_name, Some(7), Some(&foresight));
+    let knowledge = Knowledge::of_foresight(Arc::new(foresight));
+    let policy = policy::build(policy_name, &config, &topology, &knowledge).unwrap();
+    let header = Header::new(&topology, &config, policy_name, Some(7), &knowledge);
     let mut controller = Controller::new(Arc::clone(&topology), config, policy);
     let mut world = SmallWorld::new(topology, START, Arc::new(demand));
     world.unreachable_at = vec![START + MINUTE * 20];

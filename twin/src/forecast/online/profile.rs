@@ -11,7 +11,7 @@ use std::sync::LazyLock;
 use forebay_world::{Duration, Timestamp};
 use nalgebra::{SMatrix, SVector};
 
-use super::Forecaster;
+use super::Recurrence;
 
 const SLOT: Duration = Duration::from_mins(5);
 const SLOTS_A_DAY: usize = 288;
@@ -19,7 +19,7 @@ const SLOTS_A_WEEK: usize = 7 * SLOTS_A_DAY;
 const DAILY: usize = 6;
 const WEEKLY: usize = 3;
 const TERMS: usize = 1 + 2 * (DAILY + WEEKLY);
-/// Slots that the profile is laid out for, from the present one.
+/// Slots that the profile is laid out for, from the present one: those that are asked for most.
 const AHEAD: usize = 37;
 /// Slots seen before the profile is believed: most of a day.
 const MATURE: u64 = 250;
@@ -89,11 +89,7 @@ impl Default for Profile {
     }
 }
 
-impl Forecaster for Profile {
-    fn name(&self) -> &'static str {
-        "profile"
-    }
-
+impl Recurrence for Profile {
     fn observe(&mut self, at: Timestamp, value: Option<f64>) {
         let slot = at.as_nanos() / SLOT.as_nanos();
         if let Some((filling, sum, count)) = self.filling
@@ -123,7 +119,7 @@ impl Forecaster for Profile {
         Some((level + season + drift.clamp(-DRIFT_MOST, DRIFT_MOST)).exp_m1().max(0.0))
     }
 
-    fn clone_box(&self) -> Box<dyn Forecaster> {
+    fn clone_box(&self) -> Box<dyn Recurrence> {
         Box::new(self.clone())
     }
 }
@@ -166,20 +162,29 @@ impl Profile {
         if self.slots_seen < MATURE {
             return;
         }
-        for (i, value) in self.ahead.1.iter_mut().enumerate() {
-            let slot = (slot + i as u64).saturating_sub(1);
-            *value = self.coefficients.dot(&BASIS[(slot % SLOTS_A_WEEK as u64) as usize]);
-        }
+        self.ahead.1 = std::array::from_fn(|i| self.of_slot((slot + i as u64).saturating_sub(1)));
     }
 
     /// The profile [ln], linear between the middles of slots.
     fn profile_at(&self, at: Timestamp) -> f64 {
         // The layout begins one slot before the present one, so that its first half has a left neighbour.
-        let position = at.as_nanos() as f64 / SLOT.as_nanos() as f64 + 0.5 - self.ahead.0 as f64;
-        let position = position.clamp(0.0, (AHEAD - 1) as f64);
+        let position = (at.as_nanos() as f64 / SLOT.as_nanos() as f64 + 0.5 - self.ahead.0 as f64).max(0.0);
         let (slot, share) = (position as usize, position.fract());
-        let next = (slot + 1).min(AHEAD - 1);
-        self.ahead.1[slot] * (1.0 - share) + self.ahead.1[next] * share
+        self.slot_ahead(slot) * (1.0 - share) + self.slot_ahead(slot + 1) * share
+    }
+
+    /// The profile of a slot of the layout, or of one beyond it.
+    fn slot_ahead(&self, slot: usize) -> f64 {
+        match self.ahead.1.get(slot) {
+            Some(value) => *value,
+            None if self.slots_seen < MATURE => 0.0,
+            None => self.of_slot((self.ahead.0 + slot as u64).saturating_sub(1)),
+        }
+    }
+
+    /// The profile of a slot since the epoch.
+    fn of_slot(&self, slot: u64) -> f64 {
+        self.coefficients.dot(&BASIS[(slot % SLOTS_A_WEEK as u64) as usize])
     }
 }
 

@@ -4,7 +4,7 @@
 //! (models are wrong in proportion), so that nights and days share one distribution. A weak normal prior stands in
 //! until errors have been seen.
 
-use super::normal::normal_quantile;
+use crate::forecast::normal_quantile;
 
 /// Standardised errors that are told apart, and the width of a bin.
 const LOWEST: f64 = -6.0;
@@ -20,7 +20,7 @@ const REFRESH: u32 = 5;
 
 /// The distribution.
 #[derive(Clone, Debug)]
-pub struct Residuals {
+pub(super) struct Residuals {
     bins: Box<[f32; BINS]>,
     /// Share of errors up to the end of each bin.
     cumulative: Box<[f32; BINS]>,
@@ -56,13 +56,13 @@ fn bin(error: f64) -> usize {
 
 impl Residuals {
     /// The spread by which errors of a forecast of `expected` are divided.
-    pub fn scale(expected: f64) -> f64 {
+    pub(super) fn scale(expected: f64) -> f64 {
         let expected = expected.max(1.0);
         (expected + 0.01 * expected * expected).sqrt()
     }
 
     /// Takes in what came, when `expected` was expected.
-    pub fn take(&mut self, expected: f64, came: f64) {
+    pub(super) fn take(&mut self, expected: f64, came: f64) {
         let error = (came - expected) / Self::scale(expected);
         if !error.is_finite() {
             return;
@@ -83,26 +83,12 @@ impl Residuals {
     }
 
     /// The standardised error that a share of `level` does not exceed.
-    pub fn quantile(&self, level: f64) -> f64 {
+    pub(super) fn quantile(&self, level: f64) -> f64 {
         let after = self.cumulative.partition_point(|share| f64::from(*share) < level).min(BINS - 1);
         let before = if after == 0 { 0.0 } else { f64::from(self.cumulative[after - 1]) };
         let within = f64::from(self.cumulative[after]) - before;
         let share = if within > 0.0 { ((level - before) / within).clamp(0.0, 1.0) } else { 1.0 };
         LOWEST + WIDTH * (after as f64 + share)
-    }
-
-    /// The share of errors above a standardised error.
-    pub fn share_above(&self, error: f64) -> f64 {
-        let position = (error - LOWEST) / WIDTH;
-        if position <= 0.0 {
-            return 1.0;
-        }
-        let bin = position as usize;
-        if bin >= BINS {
-            return 0.0;
-        }
-        let before = if bin == 0 { 0.0 } else { f64::from(self.cumulative[bin - 1]) };
-        1.0 - before - (f64::from(self.cumulative[bin]) - before) * position.fract()
     }
 
     fn accumulate(&mut self) {
@@ -125,7 +111,6 @@ mod tests {
         for level in [0.1, 0.5, 0.9, 0.98] {
             let want = PRIOR_SIGMA * normal_quantile(level);
             assert!((residuals.quantile(level) - want).abs() < WIDTH, "{level}: {}", residuals.quantile(level));
-            assert!((residuals.share_above(want) - (1.0 - level)).abs() < 0.03);
         }
     }
 
@@ -140,9 +125,6 @@ mod tests {
         for level in [0.05, 0.25, 0.5, 0.75, 0.95] {
             let want = -1.0 + 4.0 * level;
             assert!((residuals.quantile(level) - want).abs() < 0.1, "{level}: {}", residuals.quantile(level));
-            assert!((residuals.share_above(want) - (1.0 - level)).abs() < 0.03);
         }
-        assert_eq!(residuals.share_above(1e9), 0.0);
-        assert_eq!(residuals.share_above(-1e9), 1.0);
     }
 }

@@ -3,7 +3,7 @@
 
 use forebay_world::Timestamp;
 
-use super::Forecaster;
+use super::Recurrence;
 
 /// Time constants \[s\]: of the level, of the trend, and of the trend's decay ahead.
 const LEVEL_SECONDS: f64 = 60.0;
@@ -21,11 +21,7 @@ fn reach(seconds: f64) -> f64 {
     DAMPING_SECONDS * (1.0 - (-seconds / DAMPING_SECONDS).exp())
 }
 
-impl Forecaster for Holt {
-    fn name(&self) -> &'static str {
-        "holt"
-    }
-
+impl Recurrence for Holt {
     fn observe(&mut self, at: Timestamp, value: Option<f64>) {
         let Some(value) = value else { return };
         let Some((before, level, trend)) = self.state else {
@@ -46,7 +42,7 @@ impl Forecaster for Holt {
         self.state.map(|(since, level, trend)| (level + trend * reach(at.since(since).as_secs_f64())).max(0.0))
     }
 
-    fn clone_box(&self) -> Box<dyn Forecaster> {
+    fn clone_box(&self) -> Box<dyn Recurrence> {
         Box::new(self.clone())
     }
 }

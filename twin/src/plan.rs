@@ -1,0 +1,3 @@
+//! The resource allocation plan.
+
+pub mod newsvendor;
