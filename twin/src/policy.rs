@@ -21,8 +21,8 @@ use serde::{Deserialize, Serialize};
 use crate::controller::ControllerConfig;
 pub use crate::controller::served::CellSeen;
 use crate::decision::Fan;
-
-pub use sizing::workable_utilization;
+use crate::plan::newsvendor::vms_from;
+pub use crate::plan::staffing::workable_utilization;
 
 /// What a policy sees at a tick; nothing else.
 #[derive(Clone, Copy)]
@@ -168,12 +168,6 @@ pub fn build(
         "oracle" => Box::new(oracle::Oracle::new(config, topology, needs("oracle")?)),
         _ => return Err(PolicyError::Unknown { name: name.to_owned() }),
     })
-}
-
-/// Rounds up a number of virtual machines that was computed: undefined and negative numbers become zero.
-/// A hair above a whole number is rounding of the arithmetic, not demand.
-fn vms_from(number: f64) -> u32 {
-    (number - 1e-9).ceil() as u32
 }
 
 #[cfg(test)]

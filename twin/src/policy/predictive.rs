@@ -12,12 +12,13 @@ use std::collections::VecDeque;
 
 use forebay_world::{BitsPerSecond, Duration, Timestamp, Topology};
 
-use super::sizing::{Stake, critical_ratio};
+use super::sizing::Stake;
 use super::{Ask, Policy, Situation, vms_from, workable_utilization};
 use crate::controller::ControllerConfig;
 use crate::controller::config::PredictiveConfig;
 use crate::decision::Fan;
 use crate::forecast::{self, Forecaster, Residuals};
+use crate::plan::newsvendor::critical_ratio;
 use events::Events;
 
 #[derive(Clone)]
