@@ -8,6 +8,7 @@ mod calibration;
 pub mod chance;
 mod ensemble;
 pub mod follower;
+pub mod futures;
 pub mod grid;
 mod holt;
 pub mod lstm;

@@ -58,6 +58,43 @@ impl Quantiles {
         let (from, to) = (LEVELS[above - 1], LEVELS[above]);
         row[above - 1] + (row[above] - row[above - 1]) * (level - from) / (to - from)
     }
+
+    /// The levels at which the quantile of the step `ahead`, from 0, is `value`: the least and the greatest, the same
+    /// unless several quantiles are equal. The inverse of [`Quantiles::quantile`].
+    pub fn levels_of(&self, ahead: usize, value: f64) -> (f64, f64) {
+        let row = &self.0[ahead];
+        let last = LEVELS.len() - 1;
+        let between = |above: usize| {
+            let share = (value - row[above - 1]) / (row[above] - row[above - 1]);
+            LEVELS[above - 1] + share * (LEVELS[above] - LEVELS[above - 1])
+        };
+        let not_below = row.partition_point(|known| *known < value);
+        let above = row.partition_point(|known| *known <= value);
+        let least = match not_below {
+            0 => {
+                let scale = (row[1] - row[0]) / (LEVELS[1] / LEVELS[0]).ln();
+                let reached = if scale > 0.0 { LEVELS[0] * (-(row[0] - value) / scale).exp() } else { 0.0 };
+                if value <= 0.0 { 0.0 } else { reached }
+            }
+            n if n > last => {
+                let scale = (row[last] - row[last - 1]) / ((1.0 - LEVELS[last - 1]) / (1.0 - LEVELS[last])).ln();
+                if scale > 0.0 { 1.0 - (1.0 - LEVELS[last]) * (-(value - row[last]) / scale).exp() } else { 1.0 }
+            }
+            n => between(n),
+        };
+        let greatest = match above {
+            0 if value <= 0.0 => {
+                let scale = (row[1] - row[0]) / (LEVELS[1] / LEVELS[0]).ln();
+                if scale > 0.0 { LEVELS[0] * (-row[0] / scale).exp() } else { 0.0 }
+            }
+            0 => least,
+            n if n > last && row[last] == value && row[last] == row[last - 1] => 1.0,
+            n if n > last && row[last] == value => LEVELS[last],
+            n if n > last => least,
+            n => between(n),
+        };
+        (least, greatest.max(least))
+    }
 }
 
 #[cfg(test)]
@@ -86,6 +123,28 @@ mod tests {
         assert!(all.is_sorted());
         assert!((quantiles.quantile(0, 0.45) - 45.0).abs() < 1e-9);
         assert!(quantiles.quantile(0, 0.999) > 95.0);
+    }
+
+    #[test]
+    fn levels_are_found_again_by_their_values() {
+        let quantiles = Quantiles::new(vec![LEVELS.map(|level| -(1.0 - level).ln())]);
+        for k in 1..1000 {
+            let level = f64::from(k) / 1000.0;
+            let (least, greatest) = quantiles.levels_of(0, quantiles.quantile(0, level));
+            if quantiles.quantile(0, level) > 0.0 {
+                assert!((least - level).abs() < 1e-9 && (greatest - level).abs() < 1e-9, "{level}: {least} {greatest}");
+            } else {
+                assert!(least <= level && level <= greatest + 1e-9, "{level}: {least} {greatest}");
+            }
+        }
+        let mut row = [0.0; LEVELS.len()];
+        row[8..].copy_from_slice(&[4.0, 4.0, 4.0]);
+        let steps = Quantiles::new(vec![row]);
+        assert_eq!(steps.levels_of(0, 0.0), (0.0, 0.7), "all levels at which nothing is expected");
+        assert_eq!(steps.levels_of(0, 4.0), (0.8, 1.0));
+        assert_eq!(steps.levels_of(0, 9.0), (1.0, 1.0));
+        let (least, greatest) = steps.levels_of(0, 1.0);
+        assert!((least - 0.725).abs() < 1e-12 && least == greatest);
     }
 
     #[test]
