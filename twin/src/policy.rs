@@ -11,7 +11,6 @@ mod knowledge;
 mod oracle;
 pub mod predictive;
 mod scheduled;
-mod sizing;
 mod target_tracking;
 
 use forebay_world::{BitsPerSecond, Duration, Observation, Plan, Steering, Topology};
@@ -21,9 +20,10 @@ pub use crate::controller::served::CellSeen;
 use crate::decision::Fan;
 use crate::forecast::model::Unfit;
 use crate::forecast::trained;
+use crate::plan::newsvendor::vms_from;
 
+pub use crate::plan::staffing::workable_utilization;
 pub use knowledge::{Foresight, Hindsight, Knowledge};
-pub use sizing::workable_utilization;
 
 /// What a policy sees at a tick; nothing else.
 #[derive(Clone, Copy)]
@@ -203,12 +203,6 @@ pub fn build(
         "oracle" => Box::new(oracle::Oracle::new(config, topology, needs("oracle")?)),
         _ => return Err(unknown()),
     })
-}
-
-/// Rounds up a number of virtual machines that was computed: undefined and negative numbers become zero.
-/// A hair above a whole number is rounding of the arithmetic, not demand.
-fn vms_from(number: f64) -> u32 {
-    (number - 1e-9).ceil() as u32
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use super::{Ask, Foresight, Policy, Situation, vms_from, workable_utilization};
 use crate::controller::ControllerConfig;
 use crate::controller::config::OracleConfig;
 use crate::decision::Fan;
+use crate::plan::schedule;
 
 #[derive(Clone)]
 pub(super) struct Oracle {
@@ -109,7 +110,8 @@ impl Oracle {
             let need: Vec<u32> =
                 sessions.iter().map(|most| vms_from(most * self.config.margin / terms.sessions_per_vm)).collect();
             let standing = now.cells[cell].wanted;
-            let vms = cheapest(&need, standing, low, high, terms.vm_step, terms.change, terms.short_step);
+            let bounds = schedule::Terms { standing: Some(standing), low: low.min(high), high, change: terms.change };
+            let vms = schedule::for_needs(&need, bounds, terms.vm_step, terms.short_step);
             let schedule = Arc::new(Schedule { first_step, vms, sessions });
             if first { self.schedules.push(schedule) } else { self.schedules[cell] = schedule }
         }
@@ -166,129 +168,5 @@ impl Policy for Oracle {
 
     fn clone_box(&self) -> Box<dyn Policy> {
         Box::new(self.clone())
-    }
-}
-
-/// The schedule of least cost: `vm_step` for each machine and step, `change` for each machine added, `short_step` for
-/// each step with fewer machines than needed; between `low` and `high` machines, starting from `standing`.
-///
-/// Forward dynamic programming over the number of machines, with steps of equal need taken together: within one,
-/// changing in the middle never pays. Moves by one machine in a row make each step linear in the number of machines.
-fn cheapest(need: &[u32], standing: u32, low: u32, high: u32, vm_step: f64, change: f64, short_step: f64) -> Vec<u32> {
-    let most = need.iter().copied().max().unwrap_or(0).max(standing.min(high)).clamp(low.min(high), high);
-    let low = low.min(most);
-    // A run of equal need: the need and the number of steps.
-    let mut runs: Vec<(u32, u32)> = Vec::new();
-    for &need in need {
-        match runs.last_mut() {
-            Some((last, steps)) if *last == need => *steps += 1,
-            _ => runs.push((need, 1)),
-        }
-    }
-    // Beyond any real size, machines are counted in blocks, so that the table stays in memory.
-    let block = ((u64::from(most - low) * runs.len() as u64) >> 28) as u32 + 1;
-    let states = (most - low).div_ceil(block) as usize + 1;
-    let vms = |state: usize| (low + state as u32 * block).min(most);
-    let mut cost: Vec<f64> = (0..states).map(|state| change * f64::from(vms(state).saturating_sub(standing))).collect();
-    // Bit 0: came from one machine more. Bit 1: came from one machine fewer.
-    let mut moves = vec![0_u8; states * runs.len()];
-    for (run, &(need, steps)) in runs.iter().enumerate() {
-        let moves = &mut moves[run * states..(run + 1) * states];
-        if run > 0 {
-            for state in (0..states - 1).rev() {
-                if cost[state + 1] < cost[state] {
-                    cost[state] = cost[state + 1];
-                    moves[state] = 1;
-                }
-            }
-            for state in 1..states {
-                let dearer = cost[state - 1] + change * f64::from(vms(state) - vms(state - 1));
-                if dearer < cost[state] {
-                    cost[state] = dearer;
-                    moves[state] = 2;
-                }
-            }
-        }
-        for (state, cost) in cost.iter_mut().enumerate() {
-            let short = if vms(state) < need { short_step } else { 0.0 };
-            *cost += f64::from(steps) * (vm_step * f64::from(vms(state)) + short);
-        }
-    }
-    let mut state = (0..states).min_by(|a, b| cost[*a].total_cmp(&cost[*b])).expect("there is at least one state");
-    let mut schedule = vec![0; need.len()];
-    let mut end = need.len();
-    for (run, &(_, steps)) in runs.iter().enumerate().rev() {
-        let begin = end - steps as usize;
-        schedule[begin..end].fill(vms(state));
-        end = begin;
-        // Walk back along the moves; a chain of moves one way never turns within one run.
-        let moves = &moves[run * states..(run + 1) * states];
-        while moves[state] == 2 {
-            state -= 1;
-        }
-        while moves[state] == 1 {
-            state += 1;
-        }
-    }
-    schedule
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn price(schedule: &[u32], need: &[u32], standing: u32, vm_step: f64, change: f64, short_step: f64) -> f64 {
-        let mut before = standing;
-        let mut sum = 0.0;
-        for (&vms, &need) in schedule.iter().zip(need) {
-            sum += change * f64::from(vms.saturating_sub(before)) + vm_step * f64::from(vms);
-            sum += if vms < need { short_step } else { 0.0 };
-            before = vms;
-        }
-        sum
-    }
-
-    /// The least cost of all schedules, by trying each.
-    fn brute_force(need: &[u32], standing: u32, low: u32, high: u32, prices: (f64, f64, f64)) -> f64 {
-        let states = high - low + 1;
-        (0..states.pow(need.len() as u32))
-            .map(|mut code| {
-                let schedule: Vec<u32> = need
-                    .iter()
-                    .map(|_| {
-                        let vms = low + code % states;
-                        code /= states;
-                        vms
-                    })
-                    .collect();
-                price(&schedule, need, standing, prices.0, prices.1, prices.2)
-            })
-            .fold(f64::INFINITY, f64::min)
-    }
-
-    proptest! {
-        #[test]
-        fn no_schedule_is_cheaper(
-            need in prop::collection::vec(0u32..5, 1..7),
-            standing in 0u32..4,
-            low in 0u32..2,
-            high in 2u32..5,
-            prices in (0.1f64..2.0, 0.0f64..5.0, 0.0f64..8.0),
-        ) {
-            let schedule = cheapest(&need, standing, low, high, prices.0, prices.1, prices.2);
-            prop_assert!(schedule.iter().all(|vms| (low..=high).contains(vms)));
-            let found = price(&schedule, &need, standing, prices.0, prices.1, prices.2);
-            let best = brute_force(&need, standing, low, high, prices);
-            prop_assert!((found - best).abs() < 1e-9, "{found} not {best}: {schedule:?}");
-        }
-    }
-
-    #[test]
-    fn a_short_peak_is_not_worth_its_boots_and_a_long_one_is() {
-        assert_eq!(cheapest(&[1, 1, 9, 1, 1], 1, 1, 9, 1.0, 3.0, 20.0), [1; 5]);
-        let long = [1, 9, 9, 9, 9, 9, 9, 1];
-        assert_eq!(cheapest(&long, 1, 1, 9, 1.0, 3.0, 20.0), long);
-        assert_eq!(cheapest(&[4, 0, 4], 4, 0, 9, 1.0, 3.0, 20.0), [4, 4, 4], "a dip shorter than a boot is sat out");
     }
 }

@@ -117,14 +117,10 @@ impl Topology {
         &self.flavours[self.class(class).flavour.index()]
     }
 
-    /// How many sessions of `class` one of its virtual machines serves within the objective: the least that its
-    /// processors, memory or network interface allow.
+    /// How many sessions of `class` one of its virtual machines serves within the objective: see
+    /// [`ResourceClass::sessions_on`].
     pub fn sessions_per_vm(&self, class: ClassId) -> f64 {
-        let (class, flavour) = (self.class(class), self.flavour_of(class));
-        let per = |room: f64, need: f64| if need > 0.0 { room / need } else { f64::INFINITY };
-        per(flavour.cpu.as_f64(), class.cpu_per_session().as_f64())
-            .min(per(flavour.memory.as_f64(), class.memory.as_f64()))
-            .min(per(flavour.bandwidth.as_f64(), class.work.bandwidth_per_session().as_f64()))
+        self.class(class).sessions_on(self.flavour_of(class))
     }
 }
 
@@ -234,6 +230,15 @@ pub struct ResourceClass {
 }
 
 impl ResourceClass {
+    /// How many sessions one machine of `flavour` serves within the objective: the least that its processors, memory or
+    /// network interface allow.
+    pub fn sessions_on(&self, flavour: &Flavour) -> f64 {
+        let per = |room: f64, need: f64| if need > 0.0 { room / need } else { f64::INFINITY };
+        per(flavour.cpu.as_f64(), self.cpu_per_session().as_f64())
+            .min(per(flavour.memory.as_f64(), self.memory.as_f64()))
+            .min(per(flavour.bandwidth.as_f64(), self.work.bandwidth_per_session().as_f64()))
+    }
+
     /// Mean processor use of one session \[1/1000 vCPU\].
     pub fn cpu_per_session(&self) -> Cpu {
         match self.work {

@@ -1,25 +1,31 @@
-//! How full a machine may be.
+//! How full a machine may be: square-root staffing where work queues, and room for chance where it does not.
 
-use forebay_world::{ClassId, Topology, Work};
+use forebay_world::{ClassId, Flavour, ResourceClass, Topology, Work};
 
 use crate::forecast::normal_quantile;
 
-/// The utilization at which machines of `class` still keep its objective when demand is exactly as expected, 0 to 1.
+/// The utilization at which machines of `class` still keep its objective when demand is exactly as expected, 0 to 1:
+/// [`utilization`] of the flavour that they have.
+pub fn workable_utilization(topology: &Topology, class: ClassId) -> f64 {
+    utilization(topology.class(class), topology.flavour_of(class))
+}
+
+/// The utilization at which machines of `flavour` still keep the objective of `class` when demand is exactly as expected,
+/// 0 to 1.
 ///
 /// Two things spoil it short of 1. Answers spread sessions over machines by chance, so the number on one machine is
 /// about Poisson, and the share of sessions on machines that are too full must stay within the tolerance. And where
 /// work queues for processors (interactive), response times grow before they are full: M/M/c by Sakasegawa's
-/// approximation (1977), with an exponential tail.
-pub fn workable_utilization(topology: &Topology, class: ClassId) -> f64 {
-    let places = topology.sessions_per_vm(class);
-    let class_of = topology.class(class);
-    let tolerance = class_of.slo.tolerance.clamp(1e-4, 0.5);
-    let full = match class_of.work {
+/// approximation (1977), with an exponential tail. Both leave room that grows with the square root of the load.
+pub fn utilization(class: &ResourceClass, flavour: &Flavour) -> f64 {
+    let places = class.sessions_on(flavour);
+    let tolerance = class.slo.tolerance.clamp(1e-4, 0.5);
+    let full = match class.work {
         Work::Streaming { .. } => 1.0,
-        Work::Download { .. } => 1.0 / class_of.slo.rate_floor.clamp(0.5, 1.0),
+        Work::Download { .. } => 1.0 / class.slo.rate_floor.clamp(0.5, 1.0),
         Work::Interactive { service, .. } => {
-            let servers = topology.flavour_of(class).cpu.cores().max(0.1);
-            let mean_most = class_of.slo.latency.as_secs_f64() / (1.0 / tolerance).ln();
+            let servers = flavour.cpu.cores().max(0.1);
+            let mean_most = class.slo.latency.as_secs_f64() / (1.0 / tolerance).ln();
             busiest(servers, mean_most / service.as_secs_f64().max(1e-9))
         }
     };
