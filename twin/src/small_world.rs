@@ -236,12 +236,16 @@ impl World for SmallWorld {
             });
         }
         let window = self.now.since(self.window_from);
-        self.window_from = self.now;
+        let began = std::mem::replace(&mut self.window_from, self.now);
         let demand = (0..self.topology.cells())
             .map(|cell| {
                 let sessions = (self.demand)(cell, self.now);
                 let class = self.topology.class(self.topology.cell_at(cell).1);
-                let arrivals = (sessions / class.work.mean_seconds() * window.as_secs_f64()).round() as u64;
+                // As many as make those of the begin those of the end, when lengths are exponential.
+                let mean = class.work.mean_seconds();
+                let left = (-window.as_secs_f64() / mean).exp();
+                let settled = (sessions - (self.demand)(cell, began) * left) / (1.0 - left);
+                let arrivals = (settled.max(0.0) / mean * window.as_secs_f64()).round() as u64;
                 (!self.blind[cell]).then(|| Demand { sessions, arrivals, ..Demand::default() })
             })
             .collect();

@@ -29,7 +29,7 @@ use crate::forecast::futures::Sampler;
 use crate::forecast::grid::Grid;
 use crate::forecast::paths::{Paths, Spread};
 use crate::forecast::trained::Trained;
-use crate::plan::newsvendor::{self, vms_from};
+use crate::plan::newsvendor::{self, Sized, vms_from};
 use boundary::Boundary;
 use client::Client;
 use events::Events;
@@ -265,14 +265,16 @@ impl Predictive {
 
         let sized = match self.config.level {
             Some(level) => newsvendor::at_level(&most, per_vm, level),
-            None => newsvendor::cheapest(&most, per_vm, terms.vm_price, terms.violation_price),
+            None => terms.within_band(&most, per_vm, seen.wanted),
         };
         let used = seen.utilization().map_or(0.0, |used| used * f64::from(seen.ready) * terms.places);
         let reactive = vms_from(used.max(seen.on_ready as f64) / per_vm);
         let announced = vms_from(load.announced / per_vm);
         let needed = sized.vms.max(reactive).max(announced);
-        // A machine that will be needed again, more likely than not, before another boot and drain were paid for, stays.
-        let later = vms_from(again.quantile(0.5) / per_vm);
+        // A machine that will be needed again, more likely than not, before another boot and drain were paid for, stays; what
+        // will be needed has the same margin above what will come.
+        let margin = (sized.sessions / most.quantile(0.5).max(1e-9)).max(1.0);
+        let later = vms_from(again.quantile(0.5) * margin / per_vm);
         let kept = self.servers[cell].keep(at, self.config.settle, needed).max(later);
         ask.vms = needed.max(kept.min(seen.wanted));
 
@@ -298,6 +300,28 @@ impl Predictive {
         ask.bandwidth = Some(BitsPerSecond::from_f64(sized_for * terms.bandwidth.as_f64()));
     }
 }
+
+impl ClassTerms {
+    /// The number of machines nearest to `standing` that is worth its price with what changing costs: boot and drain of a
+    /// machine, spread over twice as long, make one more dearer than it is and one fewer save less. Between the two
+    /// numbers nothing is gained by a change (the band of M. Lin et al., "Dynamic Right-Sizing for Power-Proportional Data
+    /// Centers", INFOCOM 2011).
+    fn within_band(&self, most: &Spread, per_vm: f64, standing: u32) -> Sized {
+        let at = |share: f64| newsvendor::cheapest(most, per_vm, share * self.vm_price, self.violation_price);
+        let (least, enough) = (at(1.0 + CHANGE_SHARE), at(1.0 - CHANGE_SHARE));
+        if standing <= least.vms {
+            return least;
+        }
+        if standing >= enough.vms {
+            return enough;
+        }
+        let level = 1.0 - most.share_above(f64::from(standing) * per_vm);
+        Sized { vms: standing, level, sessions: f64::from(standing) * per_vm }
+    }
+}
+
+/// What a change costs, as a share of the price of a machine over the time that it is taken to last.
+const CHANGE_SHARE: f64 = 0.5;
 
 fn fan(most: &Spread, (from, until): (Duration, Duration), level: f64, sized_for: f64) -> Fan {
     let [p10, p50, p90] = [0.1, 0.5, 0.9].map(|level| most.quantile(level));

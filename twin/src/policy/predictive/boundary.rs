@@ -10,11 +10,11 @@
 const WIDTH: f64 = 0.02;
 const BANDS: usize = 60;
 /// Trials in a band before it is believed.
-const ENOUGH: f64 = 4.0;
+const ENOUGH: f64 = 10.0;
 /// Share of trials in a band that may miss the objective.
-const TOLERABLE: f64 = 0.1;
-/// Trials after which half is forgotten: three days of minutes.
-const HALF_LIFE: f64 = 3.0 * 1440.0;
+const TOLERABLE: f64 = 0.3;
+/// Trials after which half is forgotten.
+const HALF_LIFE: f64 = 20_000.0;
 /// A machine is never planned fuller than this.
 const FULLEST: f64 = 0.97;
 /// Nor, whatever was missed, emptier than this share of where theory begins: misses at rest have other causes.

@@ -39,8 +39,17 @@ pub(super) struct Client {
     outlook: Option<Outlook>,
     /// Standard normal deviate of each future.
     deviates: Vec<f64>,
-    /// Mean length of a session \[s\].
-    mean_seconds: f64,
+    length: Length,
+}
+
+/// How long sessions last in the mean, as what is under way and what begins say (Little 1961), slowly forgetting; what
+/// is configured stands for a hundred sessions.
+#[derive(Clone, Copy)]
+struct Length {
+    configured: f64,
+    /// Sessions that began, and their integral over time [session · s].
+    began: f64,
+    area: f64,
 }
 
 /// What is expected of the rate.
@@ -56,7 +65,7 @@ struct Outlook {
 
 impl Client {
     /// Follows a series on `grid` from its step `first` on with what `sampler` has learned.
-    pub(super) fn new(grid: Grid, sampler: Sampler, horizon: usize, mean_seconds: f64, cell: usize) -> Self {
+    pub(super) fn new(grid: Grid, sampler: Sampler, horizon: usize, configured_seconds: f64, cell: usize) -> Self {
         Client {
             grid,
             horizon,
@@ -67,7 +76,7 @@ impl Client {
             before: None,
             outlook: None,
             deviates: deviates(cell),
-            mean_seconds,
+            length: Length { configured: configured_seconds, began: 0.0, area: 0.0 },
         }
     }
 
@@ -96,6 +105,7 @@ impl Client {
         if let Some(demand) = demand {
             self.gathered.0 += (demand.arrivals + demand.rejected) as f64;
             self.gathered.1 += window.as_secs_f64();
+            self.length.take(demand, window);
         }
         let whole = at >= self.grid.at(index + 1);
         if whole {
@@ -139,7 +149,7 @@ impl Client {
 
     /// What is usually under way at a moment to come.
     pub(super) fn usual(&self, at: Timestamp) -> Option<f64> {
-        self.usual.expect(at).map(|rate| rate * self.mean_seconds)
+        self.usual.expect(at).map(|rate| rate * self.length.mean_seconds())
     }
 
     /// The most sessions under way in each step from the one under way on, in each future; `under_way` is what there is at
@@ -147,7 +157,7 @@ impl Client {
     pub(super) fn sessions(&self, at: Timestamp, under_way: Option<f64>) -> Option<Paths> {
         let outlook = self.outlook.as_ref()?;
         let lift = self.surge(outlook);
-        let (mean, step) = (self.mean_seconds, self.grid.step().as_secs_f64());
+        let (mean, step) = (self.length.mean_seconds(), self.grid.step().as_secs_f64());
         let left = self.grid.at(self.step + 1).since(at).as_secs_f64();
         let gone = |seconds: f64| -(-seconds / mean).exp_m1();
         let (first_gone, whole_gone) = (gone(left), gone(step));
@@ -186,6 +196,26 @@ impl Client {
     }
 }
 
+/// Time in which what was seen of lengths counts half.
+const LENGTH_HALF_LIFE: Duration = Duration::from_hours(6);
+/// Sessions that the configured length stands for.
+const LENGTH_PRIOR: f64 = 100.0;
+/// A mean length is believed to be at most so many times the configured one, or one so manieth of it.
+const LENGTH_MOST: f64 = 4.0;
+
+impl Length {
+    fn take(&mut self, demand: &Demand, window: Duration) {
+        let keep = 0.5f64.powf(window.as_secs_f64() / LENGTH_HALF_LIFE.as_secs_f64());
+        self.began = self.began * keep + demand.arrivals as f64;
+        self.area = self.area * keep + demand.sessions.max(0.0) * window.as_secs_f64();
+    }
+
+    fn mean_seconds(&self) -> f64 {
+        let mean = (self.area + LENGTH_PRIOR * self.configured) / (self.began + LENGTH_PRIOR);
+        mean.clamp(self.configured / LENGTH_MOST, self.configured * LENGTH_MOST)
+    }
+}
+
 /// Evenly spread standard normal deviates in an order of the cell's own.
 fn deviates(cell: usize) -> Vec<f64> {
     let n = crate::forecast::futures::PATHS;
@@ -195,4 +225,96 @@ fn deviates(cell: usize) -> Vec<f64> {
         deviates.swap(nth, chance.below(nth + 1));
     }
     deviates
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::forecast::trained;
+
+    const MINUTE: Duration = Duration::from_mins(1);
+    const MEAN: f64 = 300.0;
+
+    fn client(model: &str) -> Client {
+        let grid = Grid::utc(Timestamp::EPOCH, MINUTE);
+        let follower = trained::train(model, &[], 30, 1).unwrap().unwrap().follow(&grid, 2880, 0);
+        Client::new(grid, Sampler::new(follower, 30, 1), 30, MEAN, 0)
+    }
+
+    fn demand(arrivals: u64, sessions: f64) -> Demand {
+        Demand { arrivals, sessions, ..Demand::default() }
+    }
+
+    /// Takes in minutes of a rate \[1/min\], and the sessions that it brings.
+    fn follow(client: &mut Client, minutes: std::ops::Range<u64>, under_way: &mut f64, rate: &dyn Fn(u64) -> f64) {
+        for minute in minutes {
+            let arrivals = rate(minute).round();
+            *under_way += (arrivals / 60.0 * MEAN - *under_way) * -(-60.0 / MEAN).exp_m1();
+            client.take(Timestamp::EPOCH + MINUTE * (minute + 1), MINUTE, Some(&demand(arrivals as u64, *under_way)));
+        }
+    }
+
+    #[test]
+    fn sessions_fill_up_towards_rate_times_length() {
+        for model in ["profile", "naive"] {
+            let (mut client, mut under_way) = (client(model), 0.0);
+            assert!(client.sessions(Timestamp::EPOCH, None).is_none());
+            follow(&mut client, 0..240, &mut under_way, &|_| 1200.0);
+            let at = Timestamp::EPOCH + MINUTE * 240;
+            // From nothing, 20 a second for ten minutes: 6000 (1 − e⁻²).
+            let futures = client.sessions(at, Some(0.0)).unwrap();
+            let (median, exact) = (futures.at(9).quantile(0.5), 6000.0 * (1.0 - (-2.0f64).exp()));
+            assert!((median / exact - 1.0).abs() < 0.05, "{model}: {median} not {exact}");
+            let settled = client.sessions(at, Some(6000.0)).unwrap().at(20).quantile(0.5);
+            assert!((settled / 6000.0 - 1.0).abs() < 0.05, "{model}: {settled}");
+            // Their own chance is part of it: Poisson, about √6000.
+            let spread = client.sessions(at, Some(6000.0)).unwrap().at(20);
+            assert!(spread.quantile(0.84) - spread.quantile(0.5) > 60.0);
+        }
+    }
+
+    #[test]
+    fn short_windows_gather_into_steps_and_gaps_are_gaps() {
+        let mut client = client("profile");
+        let quarter = Duration::from_secs(15);
+        for n in 1..=240u64 {
+            let seen = (!(80..120).contains(&n)).then(|| demand(300, 6000.0));
+            client.take(Timestamp::EPOCH + quarter * n, quarter, seen.as_ref());
+        }
+        assert_eq!(client.first(), 60);
+        let median = client.sessions(Timestamp::EPOCH + MINUTE * 60, None).unwrap().at(0).quantile(0.5);
+        assert!((median / 6000.0 - 1.0).abs() < 0.05, "{median}");
+        // What is old is not taken twice, and a long silence ends.
+        client.take(Timestamp::EPOCH + MINUTE * 3, MINUTE, Some(&demand(99_999, 1.0)));
+        assert_eq!(client.first(), 60);
+        client.take(Timestamp::EPOCH + Duration::from_hours(24 * 400), MINUTE, None);
+        assert_eq!(client.first(), 24 * 60 * 400);
+    }
+
+    #[test]
+    fn a_crowd_on_its_way_is_taken_to_go_on() {
+        let (mut client, mut under_way) = (client("naive"), 6000.0);
+        follow(&mut client, 0..240, &mut under_way, &|minute| 1200.0 + (minute % 7) as f64);
+        let at = Timestamp::EPOCH + MINUTE * 240 + Duration::from_secs(15);
+        let before = client.sessions(at, Some(under_way)).unwrap().at(5).quantile(0.5);
+        // A quarter minute with three times as many.
+        client.take(at, Duration::from_secs(15), Some(&demand(900, under_way)));
+        let after = client.sessions(at, Some(under_way)).unwrap().at(5).quantile(0.5);
+        assert!(after > 2.0 * before, "{before} {after}");
+        // A few more than usual are no crowd.
+        let mut calm = self::client("naive");
+        follow(&mut calm, 0..240, &mut under_way.clone(), &|minute| 1200.0 + (minute % 7) as f64);
+        calm.take(at, Duration::from_secs(15), Some(&demand(310, under_way)));
+        let calm = calm.sessions(at, Some(under_way)).unwrap().at(5).quantile(0.5);
+        assert!((calm / before - 1.0).abs() < 0.05, "{calm} {before}");
+    }
+
+    #[test]
+    fn lengths_are_learned_from_what_is_under_way() {
+        let mut client = client("naive");
+        for minute in 0..600 {
+            client.take(Timestamp::EPOCH + MINUTE * (minute + 1), MINUTE, Some(&demand(600, 6000.0)));
+        }
+        assert!((client.length.mean_seconds() / 600.0 - 1.0).abs() < 0.05, "{}", client.length.mean_seconds());
+    }
 }
