@@ -4,6 +4,7 @@
 //! lead that matters, and turns the expectation into quantiles. Both follow one window after the other, in constant
 //! time, and neither knows what the series means.
 
+pub mod calibrated;
 mod calibration;
 pub mod chance;
 mod ensemble;
