@@ -9,6 +9,7 @@
 //! | [`dnstap_listener`] | the same as servers send them |
 //! | [`recording`] | queries of a log, mapped to regions, in order of time |
 //! | [`demand`] | queries of logs, counted by window, region and class, without anybody's address |
+//! | [`holidays`] | public holidays in CSV |
 //! | [`geography`] | prefix tables and MMDB databases: address → region |
 //!
 //! Every file may be gzip, every error names file and place ([`ReadError`]), and no content makes a reader panic.
@@ -27,6 +28,7 @@ mod error;
 mod fields;
 pub mod frame_streams;
 pub mod geography;
+pub mod holidays;
 pub mod input;
 mod json_log;
 mod line_clock;
@@ -52,6 +54,7 @@ mod zeek;
 pub use counts::{CountSeries, read_counts};
 pub use error::{Place, ReadError};
 pub use geography::{Atlas, Fallback, Geography};
+pub use holidays::{Holiday, read_holidays};
 pub use input::Input;
 pub use log_format::LogFormat;
 pub use name_classes::NameClasses;

@@ -7,10 +7,13 @@
 //! wild numbers counts no more than another (R. Hyndman, A. Koehler, "Another look at measures of forecast accuracy",
 //! International Journal of Forecasting 2006; P. Fleming, J. Wallace, "How not to lie with statistics", CACM 1986).
 
+mod bootstrap;
 mod chart;
 mod protocol;
 mod resample;
 mod score;
+
+use std::ops::Range;
 
 use serde::Serialize;
 
@@ -23,6 +26,7 @@ use crate::forecast::grid::Grid;
 use crate::forecast::model::{Past, Unfit};
 use crate::forecast::quantiles::Quantiles;
 use crate::forecast::trained::{self, Trained};
+use bootstrap::Losses;
 use score::Pool;
 
 /// The model whose weighted quantile loss is the unit.
@@ -48,6 +52,8 @@ pub struct Origin {
     pub forecast: Quantiles,
     /// Its weighted quantile loss.
     pub wql: f64,
+    /// Sum of twice the pinball losses over levels and steps.
+    pinball: f64,
 }
 
 /// The figures of a model × kind × series.
@@ -57,6 +63,8 @@ pub struct SeriesScore {
     pub model: String,
     /// Steps ahead.
     pub horizon_steps: usize,
+    /// Seed of the model, where it is trained.
+    pub seed: u64,
     /// Series by name.
     pub series: String,
     /// The figures.
@@ -69,16 +77,22 @@ pub struct SeriesScore {
     pub origins: Vec<Origin>,
 }
 
-/// The figures of a model × kind over all series.
+/// The figures of a model × kind × seed over all series.
 #[derive(Clone, Debug, Serialize)]
 pub struct KindScore {
     /// Model by name.
     pub model: String,
     /// Steps ahead.
     pub horizon_steps: usize,
+    /// Seed of the model, where it is trained.
+    pub seed: u64,
     /// Geometric mean over series of the ratio of weighted quantile losses to that of [`UNIT`]; absent where a loss
     /// is zero.
     pub gm_wql: Option<f64>,
+    /// Begin of its 95 % interval over series and days; absent where there are too few days.
+    pub gm_wql_low: Option<f64>,
+    /// End of that interval.
+    pub gm_wql_high: Option<f64>,
     /// Geometric mean over series of the mean absolute scaled error; absent where one is zero.
     pub gm_mase: Option<f64>,
     /// Mean share of values within the 5 % to 95 % quantiles.
@@ -94,10 +108,23 @@ pub struct KindScore {
 /// What a back-test found.
 #[derive(Clone, Debug, Default)]
 pub struct Outcome {
-    /// By kind, then model as asked for.
+    /// By kind, then model as asked for, then seed.
     pub kinds: Vec<KindScore>,
-    /// By kind, then model, then series.
+    /// By kind, then model, then seed, then series.
     pub series: Vec<SeriesScore>,
+    /// By kind, then model: the figures of all seeds together.
+    pub over_seeds: Vec<OverSeeds>,
+}
+
+/// The figures of a model × kind over all its seeds.
+#[derive(Clone, Debug)]
+pub struct OverSeeds {
+    /// Means over seeds, but for the interval, which is that of losses averaged over seeds.
+    pub mean: KindScore,
+    /// How many seeds.
+    pub seeds: usize,
+    /// Weighted quantile loss on each series, mean over seeds.
+    pub wql: Vec<(String, f64)>,
 }
 
 /// Why there is no outcome.
@@ -118,8 +145,8 @@ pub enum BacktestError {
     },
 }
 
-/// Leads `models` through `set`. `cpu` tells the processor time of this process \[s\]; `progress` is told each model
-/// before it begins.
+/// Leads `models` through `set`, each that is trained once for each of the `seeds`, others for the first. `cpu` tells the
+/// processor time of this process \[s\]; `progress` is told each model before it begins.
 ///
 /// # Errors
 /// [`BacktestError`] for an unknown model, and where one cannot be trained or cannot forecast.
@@ -127,52 +154,125 @@ pub fn run(
     set: &[Recorded],
     models: &[String],
     protocol: &Protocol,
-    seed: u64,
+    seeds: Range<u64>,
     cpu: &dyn Fn() -> f64,
-    progress: &dyn Fn(&str, &Kind),
+    progress: &dyn Fn(&str, &Kind, u64),
 ) -> Result<Outcome, BacktestError> {
     let mut outcome = Outcome::default();
     for kind in &protocol.kinds {
         let trained_on: Vec<Past<'_>> =
             set.iter().map(|series| Past::new(&series.grid, 0, &series.values[..protocol.train])).collect();
-        let ready = |name: &str| -> Result<Trained, BacktestError> {
+        let ready = |name: &str, seed: u64| -> Result<Trained, BacktestError> {
             let unfit = |why| BacktestError::Unfit { model: name.to_owned(), series: "all series".to_owned(), why };
             trained::train(name, &trained_on, kind.horizon, seed)
                 .ok_or_else(|| BacktestError::Unknown(name.to_owned()))?
                 .map_err(unfit)
         };
-        let unit = ready(UNIT)?;
-        let units: Vec<f64> = set
-            .iter()
-            .map(|series| lead(series, &unit, UNIT, protocol, kind, cpu).map(|led| led.score.wql))
-            .collect::<Result<_, _>>()?;
+        let unit = ready(UNIT, seeds.start)?;
+        let units: Vec<Led> =
+            set.iter().map(|series| lead(series, &unit, UNIT, protocol, kind, cpu)).collect::<Result<_, _>>()?;
+        let by_day = |origins: &[Origin]| {
+            losses_by_day(origins, protocol.train, set.first().map_or(1, |series| series.grid.day()))
+        };
+        let unit_losses: Losses = units.iter().map(|led| by_day(&led.origins)).collect();
         for name in models {
-            progress(name, kind);
-            let began = cpu();
-            let model = ready(name)?;
-            let train_cpu_s = cpu() - began;
-            let (mut rows, mut seconds) = (Vec::new(), 0.0);
-            for series in set {
-                let Led { score, origins, replaced, cpu_s } = lead(series, &model, name, protocol, kind, cpu)?;
-                seconds += cpu_s;
-                let (model, series) = (name.clone(), series.name.clone());
-                rows.push(SeriesScore { model, horizon_steps: kind.horizon, series, score, replaced, origins });
+            let last = if trained::is_seeded(name) { seeds.end } else { seeds.start + 1 };
+            let (mut of_seeds, mut losses_of_seeds): (Vec<KindScore>, Vec<Losses>) = (Vec::new(), Vec::new());
+            let first_row = outcome.series.len();
+            for seed in seeds.start..last {
+                progress(name, kind, seed);
+                let began = cpu();
+                let model = ready(name, seed)?;
+                let train_cpu_s = cpu() - began;
+                let (mut rows, mut seconds) = (Vec::new(), 0.0);
+                for series in set {
+                    let Led { score, origins, replaced, cpu_s } = lead(series, &model, name, protocol, kind, cpu)?;
+                    seconds += cpu_s;
+                    let (model, series) = (name.clone(), series.name.clone());
+                    rows.push(SeriesScore {
+                        model,
+                        horizon_steps: kind.horizon,
+                        seed,
+                        series,
+                        score,
+                        replaced,
+                        origins,
+                    });
+                }
+                let forecasts: usize = rows.iter().map(|row| row.origins.len()).sum();
+                let losses: Losses = rows.iter().map(|row| by_day(&row.origins)).collect();
+                let interval = bootstrap::interval(&losses, &unit_losses);
+                of_seeds.push(KindScore {
+                    model: name.clone(),
+                    horizon_steps: kind.horizon,
+                    seed,
+                    gm_wql: geometric_mean(rows.iter().zip(&units).map(|(row, unit)| row.score.wql / unit.score.wql)),
+                    gm_wql_low: interval.map(|(low, _)| low),
+                    gm_wql_high: interval.map(|(_, high)| high),
+                    gm_mase: geometric_mean(rows.iter().map(|row| row.score.mase)),
+                    cov90: mean(rows.iter().map(|row| row.score.cov90)),
+                    under_q90: mean(rows.iter().map(|row| row.score.under_q90)),
+                    cpu_s: seconds / forecasts.max(1) as f64,
+                    train_cpu_s,
+                });
+                losses_of_seeds.push(losses);
+                outcome.series.append(&mut rows);
             }
-            let forecasts: usize = rows.iter().map(|row| row.origins.len()).sum();
-            outcome.kinds.push(KindScore {
-                model: name.clone(),
-                horizon_steps: kind.horizon,
-                gm_wql: geometric_mean(rows.iter().zip(&units).map(|(row, unit)| row.score.wql / unit)),
-                gm_mase: geometric_mean(rows.iter().map(|row| row.score.mase)),
-                cov90: mean(rows.iter().map(|row| row.score.cov90)),
-                under_q90: mean(rows.iter().map(|row| row.score.under_q90)),
-                cpu_s: seconds / forecasts.max(1) as f64,
-                train_cpu_s,
+            let interval = bootstrap::interval(&mean_losses(&losses_of_seeds), &unit_losses);
+            let rows = &outcome.series[first_row..];
+            let wql = set.iter().map(|series| {
+                let of_series = rows.iter().filter(|row| row.series == series.name).map(|row| row.score.wql);
+                (series.name.clone(), mean(of_series))
             });
-            outcome.series.append(&mut rows);
+            outcome.over_seeds.push(OverSeeds {
+                mean: over_seeds(&of_seeds, interval),
+                seeds: of_seeds.len(),
+                wql: wql.collect(),
+            });
+            outcome.kinds.append(&mut of_seeds);
         }
     }
     Ok(outcome)
+}
+
+/// Means of the figures of all seeds, at least one, with the interval given.
+fn over_seeds(of_seeds: &[KindScore], interval: Option<(f64, f64)>) -> KindScore {
+    let each = |of: fn(&KindScore) -> f64| mean(of_seeds.iter().map(of));
+    let all = |of: fn(&KindScore) -> Option<f64>| {
+        of_seeds.iter().map(of).collect::<Option<Vec<f64>>>().map(|values| mean(values.into_iter()))
+    };
+    KindScore {
+        gm_wql: all(|row| row.gm_wql),
+        gm_wql_low: interval.map(|(low, _)| low),
+        gm_wql_high: interval.map(|(_, high)| high),
+        gm_mase: all(|row| row.gm_mase),
+        cov90: each(|row| row.cov90),
+        under_q90: each(|row| row.under_q90),
+        cpu_s: each(|row| row.cpu_s),
+        train_cpu_s: each(|row| row.train_cpu_s),
+        ..of_seeds[0].clone()
+    }
+}
+
+/// Losses of the origins summed by the day of the test in which they lie.
+fn losses_by_day(origins: &[Origin], train: usize, day: usize) -> Vec<f64> {
+    let mut days: Vec<f64> = Vec::new();
+    for origin in origins {
+        let of_day = (origin.first - train) / day;
+        days.resize(days.len().max(of_day + 1), 0.0);
+        days[of_day] += origin.pinball;
+    }
+    days
+}
+
+/// Mean over seeds, series by series and day by day.
+fn mean_losses(of_seeds: &[Losses]) -> Losses {
+    let mut sum = of_seeds[0].clone();
+    for losses in &of_seeds[1..] {
+        sum.iter_mut().flatten().zip(losses.iter().flatten()).for_each(|(sum, loss)| *sum += loss);
+    }
+    sum.iter_mut().flatten().for_each(|loss| *loss /= of_seeds.len() as f64);
+    sum
 }
 
 /// One model, led through one series.
@@ -212,8 +312,8 @@ fn lead(
         let forecast = outlook.quantiles;
         replaced += usize::from(outlook.instead.is_some());
         let came = &values[first..first + kind.horizon];
-        let wql = pool.take(&forecast, came);
-        origins.push(Origin { first, forecast, wql });
+        let one = pool.take(&forecast, came);
+        origins.push(Origin { first, forecast, wql: one.wql(), pinball: one.pinball() });
     }
     let scale = score::seasonal_scale(&values[..protocol.train], series.grid.day());
     Ok(Led { score: pool.score(scale), origins, replaced, cpu_s: spent })

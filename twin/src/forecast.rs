@@ -8,6 +8,7 @@
 //! A [`model`] says what comes from a whole past; [`online`] recurrences follow in constant time and learn on the way;
 //! [`trained`] makes either by name. None knows what a series means.
 
+pub mod calibrated;
 mod calibration;
 pub mod chance;
 mod ensemble;

@@ -11,10 +11,12 @@ const LEFT: f64 = 70.0;
 const TOP: f64 = 40.0;
 const BOTTOM: f64 = 40.0;
 
-/// The worst and the best origin of every model × horizon × series, by weighted quantile loss: file name and SVG.
+/// The worst and the best origin of every model × horizon × series, by weighted quantile loss, of the first seed: file name
+/// and SVG.
 pub fn charts(outcome: &Outcome, set: &[Recorded]) -> Vec<(String, String)> {
     let mut charts = Vec::new();
-    for row in &outcome.series {
+    let first = outcome.series.iter().map(|row| row.seed).min();
+    for row in outcome.series.iter().filter(|row| Some(row.seed) == first) {
         let Some(series) = set.iter().find(|series| series.name == row.series) else { continue };
         let by_loss = |a: &&Origin, b: &&Origin| a.wql.total_cmp(&b.wql);
         for (which, origin) in
@@ -30,7 +32,7 @@ pub fn charts(outcome: &Outcome, set: &[Recorded]) -> Vec<(String, String)> {
 }
 
 fn file_word(text: &str) -> String {
-    text.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' }).collect()
+    text.chars().map(|c| if c.is_ascii_alphanumeric() || matches!(c, '_' | '+') { c } else { '-' }).collect()
 }
 
 fn chart(row: &SeriesScore, series: &Recorded, origin: &Origin, which: &str) -> String {

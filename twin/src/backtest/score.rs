@@ -34,8 +34,8 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    /// Takes a forecast and what came, and returns the weighted quantile loss of this one alone.
-    pub(super) fn take(&mut self, forecast: &Quantiles, came: &[f64]) -> f64 {
+    /// Takes a forecast and what came, and returns the losses of this one alone.
+    pub(super) fn take(&mut self, forecast: &Quantiles, came: &[f64]) -> Pool {
         let mut one = Pool::default();
         for (row, value) in forecast.rows().iter().zip(came) {
             one.pinball += INNER.map(|at| 2.0 * pinball(LEVELS[at], row[at], *value)).sum::<f64>();
@@ -51,10 +51,16 @@ impl Pool {
         self.within += one.within;
         self.above += one.above;
         self.count += one.count;
-        one.wql()
+        one
     }
 
-    fn wql(&self) -> f64 {
+    /// Sum of twice the pinball losses over levels and steps.
+    pub(super) fn pinball(&self) -> f64 {
+        self.pinball
+    }
+
+    /// Weighted quantile loss.
+    pub(super) fn wql(&self) -> f64 {
         self.pinball / INNER.len() as f64 / self.sum.max(f64::MIN_POSITIVE)
     }
 
@@ -100,7 +106,7 @@ mod tests {
     fn a_perfect_forecast_loses_nothing() {
         let mut pool = Pool::default();
         let forecast = Quantiles::new(vec![[5.0; LEVELS.len()], [7.0; LEVELS.len()]]);
-        assert_eq!(pool.take(&forecast, &[5.0, 7.0]), 0.0);
+        assert_eq!(pool.take(&forecast, &[5.0, 7.0]).wql(), 0.0);
         let score = pool.score(1.0);
         assert_eq!((score.wql, score.mase, score.cov90, score.under_q90), (0.0, 0.0, 1.0, 0.0));
     }

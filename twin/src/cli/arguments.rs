@@ -184,7 +184,7 @@ pub(super) struct ForecastOptions {
     /// standard input. With --preset, the folder that holds the files of the preset
     #[arg(required = true, value_name = "SERIES")]
     pub(super) series: Vec<PathBuf>,
-    /// Models, with commas between, or all
+    /// Models, with commas between, or all; a + after a name, as in lstm+, corrects its quantiles on the way
     #[arg(long, short, value_delimiter = ',', value_parser = model_name, num_args = 1.., default_value = "all")]
     pub(super) model: Vec<String>,
     /// A fixed set of series, windows and horizons
@@ -211,10 +211,16 @@ pub(super) struct ForecastOptions {
     /// Time zone of the series' days, by its IANA name
     #[arg(long, value_name = "ZONE", default_value = "UTC")]
     pub(super) time_zone: String,
+    /// Public holidays, which count as Sundays: a CSV file of local days, date or date,name
+    #[arg(long, value_name = "FILE")]
+    pub(super) holidays: Option<PathBuf>,
     /// Seed of models that are trained
     #[arg(long, short, default_value_t = 1)]
     pub(super) seed: u64,
-    /// Print one JSON object a line for each model and horizon, and for each of their series
+    /// Number of seeds that models are trained with: --seed and those after it
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1_000))]
+    pub(super) seeds: u64,
+    /// Print one JSON object a line for each model, horizon and seed, and for each of their series
     #[arg(long)]
     pub(super) json: bool,
     /// Write the figures, and charts of the best and worst origins; the folder must not exist, or be empty
@@ -263,13 +269,16 @@ fn policy_name(text: &str) -> Result<String, String> {
 }
 
 fn model_name(text: &str) -> Result<String, String> {
-    if text == "all" || trained::names().any(|name| name == text) {
+    if text == "all" || trained::is_known(text) {
         return Ok(text.to_owned());
     }
-    let near = crate::scenario::nearest(text, trained::names());
+    let near = crate::scenario::nearest(text.trim_end_matches(trained::PLUS), trained::names());
     let hint = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
     let names: Vec<&str> = trained::names().collect();
-    Err(format!("allowed is all, or some of {}{hint}", names.join(", ")))
+    Err(format!(
+        "allowed is all, or some of {}, each with a + after it where it shall be calibrated{hint}",
+        names.join(", ")
+    ))
 }
 
 fn log_format(text: &str) -> Result<LogFormat, String> {

@@ -5,13 +5,13 @@ use std::io::{self, IsTerminal};
 use std::path::Path;
 
 use anyhow::{Context, anyhow};
-use forebay_adapters::{CountSeries, read_counts};
+use forebay_adapters::{CountSeries, Holiday, read_counts, read_holidays};
 use forebay_world::{Duration, Timestamp};
 use jiff::tz::TimeZone;
 
 use super::arguments::{ForecastOptions, Preset};
 use super::{Answer, Failure, print};
-use crate::backtest::{self, Aggregate, BacktestError, Kind, Outcome, Protocol, Recorded, resample};
+use crate::backtest::{self, Aggregate, BacktestError, Kind, Outcome, OverSeeds, Protocol, Recorded, resample};
 use crate::forecast::follower::History;
 use crate::forecast::grid::Grid;
 use crate::forecast::trained;
@@ -20,10 +20,16 @@ use crate::scenario::zone;
 
 pub(super) fn run(options: ForecastOptions) -> Result<Answer, Failure> {
     let zone = super::time_zone(&options.time_zone)?;
-    let (set, mut protocol) = match options.preset {
+    let (mut set, mut protocol) = match options.preset {
         Some(Preset::G15) => g15(&options.series)?,
         None => own(&options, &zone)?,
     };
+    if let Some(path) = &options.holidays {
+        let days: Vec<i32> = read_holidays(path)?.iter().map(Holiday::day).collect();
+        for series in &mut set {
+            series.grid = series.grid.clone().with_holidays(days.iter().copied());
+        }
+    }
     if let Some(every) = options.every {
         if every < protocol.step || !(every % protocol.step).is_zero() {
             return Err(Failure::Other(
@@ -35,9 +41,10 @@ pub(super) fn run(options: ForecastOptions) -> Result<Answer, Failure> {
     }
     let mut models: Vec<String> = Vec::new();
     for name in &options.model {
-        for known in trained::names().filter(|known| name == "all" || name == known) {
-            if !models.iter().any(|taken| taken == known) {
-                models.push(known.to_owned());
+        let named: Vec<&str> = if name == "all" { trained::names().collect() } else { vec![name] };
+        for name in named {
+            if !models.iter().any(|taken| taken == name) {
+                models.push(name.to_owned());
             }
         }
     }
@@ -46,9 +53,10 @@ pub(super) fn run(options: ForecastOptions) -> Result<Answer, Failure> {
     }
     let talk = io::stderr().is_terminal();
     let cpu = || cpu_time::ProcessTime::try_now().map_or(0.0, |time| time.as_duration().as_secs_f64());
-    let outcome = backtest::run(&set, &models, &protocol, options.seed, &cpu, &|model, kind| {
+    let seeds = options.seed..options.seed.saturating_add(options.seeds);
+    let outcome = backtest::run(&set, &models, &protocol, seeds, &cpu, &|model, kind, seed| {
         if talk {
-            eprintln!("{model}, {} steps ahead", kind.horizon);
+            eprintln!("{model}, {} steps ahead, seed {seed}", kind.horizon);
         }
     })?;
     if let Some(folder) = &options.out {
@@ -208,63 +216,94 @@ fn write(folder: &Path, outcome: &Outcome, set: &[Recorded]) -> io::Result<()> {
     Ok(())
 }
 
-/// The tables for people: one for each horizon.
+/// The tables for people: two for each horizon, over all seeds.
 fn page(outcome: &Outcome, protocol: &Protocol, series: usize) -> String {
     let mut page = String::new();
     for kind in &protocol.kinds {
         let ahead = protocol.step * kind.horizon as u64;
+        let rows: Vec<&OverSeeds> =
+            outcome.over_seeds.iter().filter(|row| row.mean.horizon_steps == kind.horizon).collect();
+        let seeds = match rows.iter().map(|row| row.seeds).max() {
+            Some(seeds) if seeds > 1 => format!(", means over {seeds} seeds"),
+            _ => String::new(),
+        };
         page.push_str(&format!(
-            "{ahead} ahead, {series} series: losses as ratios to {} (gm wQL), geometric means\n",
+            "{ahead} ahead, {series} series: losses as ratios to {} (gm wQL), geometric means{seeds}\n",
             backtest::UNIT
         ));
-        let mut table = Table::new(&[
-            ("model", Align::Left),
-            ("gm wQL", Align::Right),
-            ("gm MASE", Align::Right),
-            ("cov90", Align::Right),
-            ("above q90", Align::Right),
-            ("CPU ms", Align::Right),
-            ("training CPU s", Align::Right),
-        ]);
-        let shown = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.4}"));
-        for row in outcome.kinds.iter().filter(|row| row.horizon_steps == kind.horizon) {
-            table.row([
-                row.model.clone(),
-                shown(row.gm_wql),
-                shown(row.gm_mase),
-                format!("{:.3}", row.cov90),
-                format!("{:.3}", row.under_q90),
-                format!("{:.2}", row.cpu_s * 1e3),
-                format!("{:.1}", row.train_cpu_s),
-            ]);
+        page.push_str(&format!("{}\n{}\n", kind_table(&rows), series_table(&rows)));
+        for remark in worst_ratios(&rows) {
+            page.push_str(&format!("{remark}\n"));
         }
-        page.push_str(&format!("{table}\n"));
-        let mut heads = vec![("wQL", Align::Left)];
-        let names: Vec<&str> = {
-            let mut names: Vec<&str> = Vec::new();
-            for row in &outcome.series {
-                if !names.contains(&row.series.as_str()) {
-                    names.push(&row.series);
-                }
-            }
-            names
-        };
-        heads.extend(names.iter().map(|name| (*name, Align::Right)));
-        let mut table = Table::new(&heads);
-        for kind_row in outcome.kinds.iter().filter(|row| row.horizon_steps == kind.horizon) {
-            let of_model = |name: &&str| {
-                let found = outcome.series.iter().find(|row| {
-                    row.horizon_steps == kind.horizon && row.model == kind_row.model && row.series == **name
-                });
-                found.map_or("-".to_owned(), |row| format!("{:.4}", row.score.wql))
-            };
-            let mut cells = vec![kind_row.model.clone()];
-            cells.extend(names.iter().map(of_model));
-            table.row(cells);
-        }
-        page.push_str(&format!("{table}\n"));
     }
     page
+}
+
+fn kind_table(rows: &[&OverSeeds]) -> Table {
+    let mut table = Table::new(&[
+        ("model", Align::Left),
+        ("gm wQL", Align::Right),
+        ("95 %", Align::Right),
+        ("gm MASE", Align::Right),
+        ("cov90", Align::Right),
+        ("above q90", Align::Right),
+        ("CPU ms", Align::Right),
+        ("training CPU s", Align::Right),
+    ]);
+    let shown = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.4}"));
+    for row in rows.iter().map(|row| &row.mean) {
+        table.row([
+            row.model.clone(),
+            shown(row.gm_wql),
+            match (row.gm_wql_low, row.gm_wql_high) {
+                (Some(low), Some(high)) => format!("{low:.2} to {high:.2}"),
+                _ => "-".to_owned(),
+            },
+            shown(row.gm_mase),
+            format!("{:.3}", row.cov90),
+            format!("{:.3}", row.under_q90),
+            format!("{:.2}", row.cpu_s * 1e3),
+            format!("{:.1}", row.train_cpu_s),
+        ]);
+    }
+    table
+}
+
+fn series_table(rows: &[&OverSeeds]) -> Table {
+    let mut heads = vec![("wQL", Align::Left)];
+    heads.extend(rows.iter().take(1).flat_map(|row| &row.wql).map(|(name, _)| (name.as_str(), Align::Right)));
+    let mut table = Table::new(&heads);
+    for row in rows {
+        let mut cells = vec![row.mean.model.clone()];
+        cells.extend(row.wql.iter().map(|(_, wql)| format!("{wql:.4}")));
+        table.row(cells);
+    }
+    table
+}
+
+/// Models that any other should not be worse than on any series.
+const SIMPLE: [&str; 3] = ["naive", "seasonal-naive-day", "ets"];
+
+/// For each other model, the series on which its loss is the most beside that of the best of [`SIMPLE`]; none when one of
+/// these was not asked for.
+fn worst_ratios(rows: &[&OverSeeds]) -> Vec<String> {
+    let simple: Vec<&&OverSeeds> =
+        SIMPLE.iter().filter_map(|name| rows.iter().find(|row| row.mean.model == *name)).collect();
+    if simple.len() < SIMPLE.len() {
+        return Vec::new();
+    }
+    let others = rows.iter().filter(|row| !SIMPLE.contains(&row.mean.model.as_str()));
+    others
+        .filter_map(|row| {
+            let ratios = row.wql.iter().enumerate().map(|(at, (name, wql))| {
+                let best = simple.iter().map(|simple| simple.wql[at].1).fold(f64::INFINITY, f64::min);
+                (wql / best, name)
+            });
+            let (ratio, name) = ratios.filter(|(ratio, _)| !ratio.is_nan()).max_by(|a, b| a.0.total_cmp(&b.0))?;
+            let model = &row.mean.model;
+            Some(format!("{model}: worst ratio to the best of {}: {ratio:.2} on {name}", SIMPLE.join(", ")))
+        })
+        .collect()
 }
 
 impl From<BacktestError> for Failure {

@@ -34,49 +34,66 @@ impl Pace {
     pub(super) const FAR: Pace = Pace { gain: 0.1, inner: 0.05, decay: 0.002 };
 }
 
-/// The corrections of one series.
+/// A value at each level.
+pub(super) type Row = [f64; COUNT];
+
+/// The corrections of one series, each for a few neighbouring leads: 1, 2, 3 and 4, 5 to 8, 9 to 16 steps and so on.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Calibration {
     pace: Pace,
-    corrections: [f64; COUNT],
+    groups: Vec<Group>,
+}
+
+/// The corrections of a group of leads.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Group {
+    corrections: Row,
     /// Values above each corrected quantile since the last update …
     above: [u32; COUNT],
     /// … of so many.
     count: u32,
 }
 
+/// Group of the lead `ahead`, from 0.
+fn group_of(ahead: usize) -> usize {
+    (ahead + 1).next_power_of_two().trailing_zeros() as usize
+}
+
 impl Calibration {
-    pub(super) fn new(pace: Pace) -> Self {
-        Calibration { pace, corrections: [0.0; COUNT], above: [0; COUNT], count: 0 }
+    /// None yet, for leads up to `horizon` steps.
+    pub(super) fn new(pace: Pace, horizon: usize) -> Self {
+        Calibration { pace, groups: vec![Group::default(); group_of(horizon.max(1) - 1) + 1] }
     }
 
-    /// Corrects the quantiles of a step of a forecast, in logarithms.
-    pub(super) fn correct(&self, logs: &[f64; COUNT]) -> [f64; COUNT] {
+    /// Corrects the quantiles of the step `ahead` (from 0) of a forecast, in logarithms; steps beyond the horizon as the
+    /// last before it.
+    pub(super) fn correct(&self, ahead: usize, logs: &Row) -> Row {
+        let group = &self.groups[group_of(ahead).min(self.groups.len() - 1)];
         let spread = ((logs[INNER.1] - logs[INNER.0]) / INNER.2).max(LEAST_SPREAD);
         let mut corrected = *logs;
-        corrected.iter_mut().zip(&self.corrections).for_each(|(log, correction)| *log += spread * correction);
+        corrected.iter_mut().zip(&group.corrections).for_each(|(log, correction)| *log += spread * correction);
         corrected.sort_unstable_by(f64::total_cmp);
         corrected
     }
 
-    /// Takes in what came of a step that was corrected to `corrected`.
-    pub(super) fn observe(&mut self, corrected: &[f64; COUNT], came: f64) {
-        self.above.iter_mut().zip(corrected).for_each(|(above, log)| *above += u32::from(came > *log));
-        self.count += 1;
+    /// Takes in what came of the step `ahead` (from 0), which was corrected to `corrected`.
+    pub(super) fn observe(&mut self, ahead: usize, corrected: &Row, came: f64) {
+        let group = &mut self.groups[group_of(ahead)];
+        group.above.iter_mut().zip(corrected).for_each(|(above, log)| *above += u32::from(came > *log));
+        group.count += 1;
     }
 
     /// Moves the corrections by what was observed since the last update, in which `steps` values became known.
     pub(super) fn update(&mut self, steps: usize) {
-        if self.count == 0 {
-            return;
+        for group in self.groups.iter_mut().filter(|group| group.count > 0) {
+            for ((correction, above), level) in group.corrections.iter_mut().zip(&group.above).zip(LEVELS) {
+                let outer = !(0.15..=0.85).contains(&level);
+                let gain = self.pace.gain * if outer { 1.0 } else { self.pace.inner };
+                let error = f64::from(*above) / f64::from(group.count) - (1.0 - level);
+                *correction = *correction * (1.0 - self.pace.decay) + gain * steps as f64 * error;
+            }
+            (group.above, group.count) = ([0; COUNT], 0);
         }
-        for ((correction, above), level) in self.corrections.iter_mut().zip(&self.above).zip(LEVELS) {
-            let outer = !(0.15..=0.85).contains(&level);
-            let gain = self.pace.gain * if outer { 1.0 } else { self.pace.inner };
-            let error = f64::from(*above) / f64::from(self.count) - (1.0 - level);
-            *correction = *correction * (1.0 - self.pace.decay) + gain * steps as f64 * error;
-        }
-        (self.above, self.count) = ([0; COUNT], 0);
     }
 }
 
@@ -91,19 +108,19 @@ mod tests {
     fn coverage_comes_to_be_right_whatever_the_forecast() {
         // What is forgotten pulls corrections back a little: the slower pace stays a few in a hundred short.
         for (pace, steps, tolerance) in [(Pace::NEAR, 1, 0.02), (Pace::FAR, 4, 0.035)] {
-            let mut calibration = Calibration::new(pace);
+            let mut calibration = Calibration::new(pace, 1);
             let mut chance = Chance::new(1, "calibration");
             let logs = LEVELS.map(|level| 0.5 * normal_quantile(level) - 0.33);
             let (mut within, mut above, mut count) = (0, 0, 0);
             for step in 0..4_000 {
-                let corrected = calibration.correct(&logs);
+                let corrected = calibration.correct(0, &logs);
                 let came = chance.normal();
                 if step >= 1_000 {
                     within += u32::from((corrected[0]..=corrected[10]).contains(&came));
                     above += u32::from(came > corrected[9]);
                     count += 1;
                 }
-                calibration.observe(&corrected, came);
+                calibration.observe(0, &corrected, came);
                 if step % steps == 0 {
                     calibration.update(steps);
                 }

@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::calibration::{Calibration, Pace};
+use super::calibration::{Calibration, Pace, Row};
 use super::follower::{Follower, History, Outlook, explosion, standby};
 use super::grid::Grid;
 use super::model::boosted::Boosted;
@@ -18,8 +18,7 @@ use super::model::perceptron::Perceptron;
 use super::model::recurrent::Recurrent;
 use super::model::{Past, Unfit, is_near};
 use super::quantiles::{LEVELS, Quantiles};
-
-type Row = [f64; LEVELS.len()];
+use super::trained::without_last_week;
 
 /// The trained members.
 pub(super) struct Ensemble {
@@ -35,13 +34,8 @@ impl Ensemble {
     pub(super) fn train(set: &[Past<'_>], horizon: usize, seed: u64) -> Result<Self, Unfit> {
         let near = set.first().is_none_or(|past| is_near(horizon, past.grid()));
         let members = train_members(near, set, horizon, seed)?;
-        let shorter: Vec<Past<'_>> = set
-            .iter()
-            .filter(|past| past.values().len() >= 2 * past.grid().week())
-            .map(|past| past.before(past.grid().week()))
-            .collect();
         // Too little to train on without the last week is no failure: weights begin equal then, and corrections at none.
-        let early = train_members(near, &shorter, horizon, seed).unwrap_or_default();
+        let early = train_members(near, &without_last_week(set), horizon, seed).unwrap_or_default();
         Ok(Ensemble { horizon, members, early })
     }
 
@@ -58,7 +52,7 @@ impl Ensemble {
             trained,
             begin,
             seen: 0,
-            calibration: Calibration::new(pace),
+            calibration: Calibration::new(pace, 1),
             since_update: 0,
             issues: VecDeque::new(),
             losses: VecDeque::new(),
@@ -152,7 +146,7 @@ impl Following {
                 for (weight, rows) in weights.iter().zip(&members) {
                     row.iter_mut().zip(&rows[ahead]).for_each(|(sum, log)| *sum += weight * log);
                 }
-                self.calibration.correct(&row)
+                self.calibration.correct(0, &row)
             })
             .collect();
         Some(Issue { first: self.seen, scale: known.unit(), members, issued })
@@ -180,7 +174,7 @@ impl Following {
             let Some(ahead) = at.checked_sub(issue.first).filter(|ahead| *ahead < self.ensemble.horizon) else {
                 continue;
             };
-            self.calibration.observe(&issue.issued[ahead], features::log_of(value, issue.scale));
+            self.calibration.observe(0, &issue.issued[ahead], features::log_of(value, issue.scale));
             let members = issue.members.len();
             let loss = loss.get_or_insert_with(|| Loss { at, count: 0, sums: vec![0.0; members] });
             loss.count += 1;

@@ -133,6 +133,16 @@ pub fn train(name: &str, set: &[Past<'_>], steps: usize, seed: u64) -> Option<Re
     })
 }
 
+/// Whether the model called `name` learns in its training; others are the same whatever they are trained on.
+pub(super) fn is_trained(name: &str) -> bool {
+    ["boosted", "perceptron", "lstm"].contains(&name)
+}
+
+/// Whether every forecast of the model called `name` is a fit, which costs milliseconds.
+pub(super) fn is_fitted_anew(name: &str) -> bool {
+    ["ets", "mstl"].contains(&name)
+}
+
 /// Whether so many steps ahead is so near that the last values say most: four hours.
 pub(super) fn is_near(steps: usize, grid: &Grid) -> bool {
     steps * 6 <= grid.day()

@@ -58,8 +58,10 @@ impl Lesson {
             AUTO => WITH_LITTLE,
             named => named,
         };
+        // What decides goes by quantiles: they must be right, whoever made them.
+        let model = trained::calibrated(model);
         // The step under way counts, too.
-        Lesson { model: model.to_owned(), step, horizon: furthest.as_nanos().div_ceil(step.as_nanos()) as usize + 1 }
+        Lesson { model, step, horizon: furthest.as_nanos().div_ceil(step.as_nanos()) as usize + 1 }
     }
 
     /// Learns it.
