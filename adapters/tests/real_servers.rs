@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use forebay_adapters::dnstap_listener::{
-    DnstapListener, ListenAddress, ListenOptions, Received, SenderReport, completeness,
+    DnstapListener, Ending, ListenAddress, ListenOptions, Received, SenderReport, completeness,
 };
 use forebay_adapters::tail::{Tail, TailFrom};
 use forebay_adapters::{LogFormat, QueryReport, ReadOptions, Vantage, read_queries};
@@ -262,6 +262,19 @@ fn total(senders: &[SenderReport]) -> (u64, u64, u64) {
     (sum(|s| s.frames), sum(|s| s.bad_frames), sum(|s| s.dropped))
 }
 
+/// The reports of all senders once none is connected any more.
+fn ended(listener: &DnstapListener) -> Vec<SenderReport> {
+    let begun = Instant::now();
+    loop {
+        let senders = listener.senders();
+        if senders.iter().all(|sender| sender.open == 0) {
+            return senders;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{senders:?}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 /// Reads a text log; the queries of the load alone.
 fn read_log(path: &Path) -> (QueryReport, u64, u64) {
     let (mut queries, mut with_subnet) = (0, 0);
@@ -311,8 +324,12 @@ fn knot_feeds_the_listener_at_a_steady_rate_and_at_full_speed() {
     let run = Run::new();
     let listener = run.listen();
     let knot = start_knot(&run, &listener);
-    let loads: [(&str, &[&str], f64); 3] = [
-        ("5,000 q/s", &["-Q", "5000", "-l", "3"], 99.0),
+    // Knot hands its frames to a thread of its own through a queue of 512, and loses what does not fit: at 1,000 q/s with
+    // responses a quarter of a second of them, which a busy machine may take; at higher rates the share that comes says
+    // more about the machine.
+    let loads: [(&str, &[&str], f64); 4] = [
+        ("1,000 q/s", &["-Q", "1000", "-l", "4"], 99.0),
+        ("5,000 q/s", &["-Q", "5000", "-l", "3"], 0.0),
         ("50,000 q/s", &["-Q", "50000", "-l", "3"], 0.0),
         ("full speed", &["-l", "4"], 0.0),
     ];
@@ -334,9 +351,12 @@ fn knot_feeds_the_listener_at_a_steady_rate_and_at_full_speed() {
         assert!(100.0 * seen.queries as f64 >= least * answered as f64, "{}", completeness(seen.queries, answered));
     }
     drop(knot);
-    let senders = listener.senders();
+    // Knot has said STOP behind its last frame, so that all it has written has arrived.
+    let senders = ended(&listener);
     println!("{senders:#?}");
-    assert!(senders.iter().any(|sender| sender.name == "knot-edge1"));
+    assert_eq!(total(&senders).1, 0);
+    let knot = senders.iter().find(|sender| sender.name == "knot-edge1").unwrap();
+    assert_eq!((knot.ending.as_ref(), knot.disconnects), (Some(&Ending::Finished), 0));
 }
 
 #[test]
@@ -353,7 +373,7 @@ fn knot_comes_again_after_a_restart() {
         assert_eq!((sent, seen.queries), (NAMES as u64, NAMES as u64), "round {round}");
         drop(knot);
     }
-    let senders = listener.senders();
+    let senders = ended(&listener);
     let knot = senders.iter().find(|sender| sender.name == "knot-edge1").unwrap();
     assert!(knot.connections >= 2 && knot.queries >= 2 * NAMES as u64, "{knot:?}");
     println!("{knot:?}");
