@@ -20,9 +20,9 @@ fail() {
   exit 1
 }
 
-# shows TEXT: waits until the screen shows it, ten seconds at most.
+# shows TEXT: waits until the screen shows it, a minute at most: the machine may have other things to do.
 shows() {
-  for _ in $(seq 100); do
+  for _ in $(seq 600); do
     if tmux capture-pane -t t -p | grep -qF -- "$1"; then return 0; fi
     sleep 0.1
   done
@@ -62,7 +62,7 @@ tmux send-keys -t t "clear; exec $forebay run scenarios/flash-crowd.toml" Enter
 shows 'flash-crowd'
 pid=$(tmux display-message -t t -p '#{pane_pid}')
 tmux kill-session -t t
-for _ in $(seq 100); do
+for _ in $(seq 600); do
   if ! kill -0 "$pid" 2>/dev/null; then break; fi
   sleep 0.1
 done
@@ -78,7 +78,7 @@ echo "piped, the same command prints the summary"
 echo "an interrupted run leaves a readable directory"
 "$forebay" run scenarios/diurnal.toml --headless --out "$work/run" >"$work/summary" 2>"$work/talk" &
 pid=$!
-for _ in $(seq 100); do
+for _ in $(seq 1200); do
   if [ -s "$work/run/decisions.jsonl" ]; then break; fi
   sleep 0.05
 done

@@ -85,7 +85,7 @@ impl Input {
         let gzip = magic.starts_with(&[0x1f, 0x8b]);
         let whole = io::Cursor::new(magic.to_vec()).chain(source);
         let source: Box<dyn Read> =
-            if gzip { Box::new(flate2::read::MultiGzDecoder::new(whole)) } else { Box::new(whole) };
+            if gzip { Box::new(flate2::read::MultiGzDecoder::new(FullReads(whole))) } else { Box::new(whole) };
         Ok(Input { path, source, gzip, buffer: Vec::new(), start: 0, end: 0, at_end: false, offset: 0, lines: 0 })
     }
 
@@ -228,6 +228,27 @@ impl Input {
     }
 }
 
+/// Fills whatever it is asked to fill, short only at the end or before an error. A decoder that meets damage forgets what
+/// it has unpacked of the same piece: with pieces of one size, a damaged file says the same however it comes.
+struct FullReads<R>(R);
+
+impl<R: Read> Read for FullReads<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut have = 0;
+        while have < buffer.len() {
+            match self.0.read(&mut buffer[have..]) {
+                Ok(0) => break,
+                Ok(bytes) => have += bytes,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // A source that fails goes on failing: the next call says so.
+                Err(_) if have > 0 => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(have)
+    }
+}
+
 /// First bytes of files that cannot be read as they are.
 const OTHER_COMPRESSION: &[(&[u8], &str)] = &[
     (&[0x28, 0xb5, 0x2f, 0xfd], "zstd"),
@@ -309,6 +330,36 @@ pub(crate) mod tests {
         let at = bytes.len() - 6;
         bytes[at] ^= 0x55;
         assert!(matches!(lines(bytes, 1000).unwrap_err(), ReadError::DamagedGzip { .. }));
+    }
+
+    #[test]
+    fn a_damaged_gzip_says_the_same_however_the_source_dribbles() {
+        let content: Vec<u8> =
+            (0..60_000_u32).flat_map(|n| format!("{} of them\n", n * n % 7919).into_bytes()).collect();
+        let whole = gzip(&content);
+        assert!(whole.len() > 100_000, "{} bytes are several pieces of the decoder's", whole.len());
+        let read = |bytes: &[u8], piece| {
+            let mut input = Input::from_reader("test", Dribble(bytes.to_vec(), piece)).unwrap();
+            let mut read = 0;
+            loop {
+                match input.next_line() {
+                    Ok(Some(_)) => read += 1,
+                    Ok(None) => return (read, None),
+                    Err(error) => return (read, Some(error.to_string())),
+                }
+            }
+        };
+        let mut damaged = 0;
+        for at in (11..whole.len()).step_by(whole.len() / 20) {
+            let mut bytes = whole.clone();
+            bytes[at..whole.len().min(at + 40)].fill(0xff);
+            let found = read(&bytes, bytes.len());
+            damaged += usize::from(found.1.is_some());
+            for piece in [997, 32 * 1024 + 1] {
+                assert_eq!(read(&bytes, piece), found, "damage at {at}, pieces of {piece}");
+            }
+        }
+        assert!(damaged > 15, "{damaged}");
     }
 
     #[test]
