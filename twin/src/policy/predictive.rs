@@ -157,9 +157,9 @@ impl Predictive {
             }
             client.pending.push_back((until, median));
             let later = client.forecaster.expect(until.saturating_add(terms.hold)).unwrap_or(median);
-            let event =
+            let raise =
                 self.events.floor(now, &self.config, cell, &|at| client.forecaster.expect(at), offered, (from, until));
-            let (announced, event) = (event > 0.0, event.max(median));
+            let (announced, event) = (raise.is_some(), raise.map_or(0.0, |raise| raise.sessions).max(median));
             let expected = Expected { median, spread: Residuals::scale(median), later, event, announced };
             carry(&mut self.loads, now, cell, classes, &expected);
         }

@@ -29,6 +29,18 @@ struct Change {
     most: f64,
 }
 
+/// What a known event calls for in a client cell.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(dead_code, reason = "who asks for sessions says in his reason which event they are for")]
+pub(super) struct Raise {
+    /// Sessions.
+    pub(super) sessions: f64,
+    /// The event that calls for the most, by its id.
+    pub(super) event: String,
+    /// Factor on usual demand that it was taken to bring.
+    pub(super) uplift: f64,
+}
+
 impl Events {
     /// Learns from events that have ended, and watches those that are announced.
     pub(super) fn follow(&mut self, now: &Situation<'_>) {
@@ -58,8 +70,8 @@ impl Events {
         });
     }
 
-    /// Sessions that known events call for in a client cell over a window; zero when there are none. `expect` says what is
-    /// usual there at a moment to come.
+    /// What known events call for in a client cell over a window: that of the one that calls for most; nothing when there
+    /// is none, or none that calls for more than is usual. `expect` says what is usual there at a moment to come.
     pub(super) fn floor(
         &mut self,
         now: &Situation<'_>,
@@ -68,13 +80,13 @@ impl Events {
         expect: &dyn Fn(Timestamp) -> Option<f64>,
         offered: Option<f64>,
         window: (Timestamp, Timestamp),
-    ) -> f64 {
+    ) -> Option<Raise> {
         if now.seen.events.is_empty() {
-            return 0.0;
+            return None;
         }
         let (region, class) = now.topology.cell_at(cell);
         let at = now.seen.at;
-        let mut most = 0.0_f64;
+        let mut most: Option<Raise> = None;
         for event in now.seen.events.iter().filter(|event| concerns(event, region, class) && at <= event.end) {
             let Some(watched) = self.watched.get_mut(&event.id) else { continue };
             let change = watched.cells.entry(cell).or_default();
@@ -91,7 +103,11 @@ impl Events {
             if window.1 >= begin && window.0 <= event.end {
                 let learned = self.kinds.get(&event.kind).map(|(sum, count)| (sum / f64::from(*count)).exp());
                 let uplift = event.uplift.filter(|uplift| uplift.is_finite()).or(learned);
-                most = most.max(change.usual * uplift.unwrap_or(config.event_uplift));
+                let uplift = uplift.unwrap_or(config.event_uplift);
+                let sessions = change.usual * uplift;
+                if sessions > most.as_ref().map_or(0.0, |most| most.sessions) {
+                    most = Some(Raise { sessions, event: event.id.clone(), uplift });
+                }
             }
         }
         most
