@@ -1,4 +1,4 @@
-//! The world outside, read: recordings of load for replay, and where addresses are.
+//! The world outside, read: recordings of load for replay, events that are to come, and where addresses are.
 //!
 //! | module | reads |
 //! |---|---|
@@ -10,6 +10,7 @@
 //! | [`recording`] | queries of a log, mapped to regions, in order of time |
 //! | [`demand`] | queries of logs, counted by window, region and class, without anybody's address |
 //! | [`holidays`] | public holidays in CSV |
+//! | [`events`] | calendars and tables of events outside, once or as feeds that are kept up to date |
 //! | [`geography`] | prefix tables and MMDB databases: address → region |
 //!
 //! Every file may be gzip, every error names file and place ([`ReadError`]), and no content makes a reader panic.
@@ -25,12 +26,14 @@ mod dnsmasq;
 pub mod dnstap;
 pub mod dnstap_listener;
 mod error;
+pub mod events;
 mod fields;
 pub mod frame_streams;
 pub mod geography;
 pub mod holidays;
 pub mod input;
 mod json_log;
+pub mod last_good;
 mod line_clock;
 mod line_log;
 pub mod log_format;
@@ -53,9 +56,11 @@ mod zeek;
 
 pub use counts::{CountSeries, read_counts};
 pub use error::{Place, ReadError};
+pub use events::{EventFeed, ExternalEvent, read_events};
 pub use geography::{Atlas, Fallback, Geography};
 pub use holidays::{Holiday, read_holidays};
 pub use input::Input;
+pub use last_good::{Freshness, LastGood};
 pub use log_format::LogFormat;
 pub use name_classes::NameClasses;
 pub use prefix::Prefix;

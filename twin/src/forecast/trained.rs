@@ -164,7 +164,6 @@ mod tests {
             let [calibrated, raw] = pair.map(|mut follower| follower.forecast(4).unwrap());
             assert_eq!(calibrated.by, raw.by);
             assert_ne!(calibrated.quantiles, raw.quantiles, "{name}");
->>>>>>> structural
         }
     }
 }
