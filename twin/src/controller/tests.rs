@@ -1,5 +1,5 @@
 use super::*;
-use crate::policy;
+use crate::policy::{self, Knowledge};
 use crate::small_world::{quiet, topology};
 use forebay_world::{Demand, Duration, Generation, HostId, Timestamp, VmId, VmSeen, VmState};
 

@@ -1,6 +1,6 @@
 use super::*;
 use crate::controller::ControllerConfig;
-use crate::policy::{self, Foresight};
+use crate::policy::{self, Foresight, Knowledge};
 use crate::small_world::{DemandFn, SmallWorld, topology};
 use forebay_world::{Generation, RegionId, VmState};
 
