@@ -4,12 +4,16 @@
 //! lead that matters, and turns the expectation into quantiles. Both follow one window after the other, in constant
 //! time, and neither knows what the series means.
 
+mod alone;
+pub mod artefact;
 mod calibration;
 pub mod chance;
+mod chronicle;
 mod ensemble;
 pub mod follower;
 pub mod grid;
 mod holt;
+mod losses;
 pub mod lstm;
 pub mod model;
 mod naive;
@@ -19,6 +23,7 @@ mod profile;
 pub mod quantiles;
 mod residuals;
 pub mod trained;
+pub mod windows;
 
 use forebay_world::{Duration, Timestamp};
 
