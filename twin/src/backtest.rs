@@ -13,6 +13,7 @@ mod protocol;
 mod resample;
 mod score;
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use serde::Serialize;
@@ -145,14 +146,16 @@ pub enum BacktestError {
     },
 }
 
-/// Leads `models` through `set`, each that is trained once for each of the `seeds`, others for the first. `cpu` tells the
-/// processor time of this process \[s\]; `progress` is told each model before it begins.
+/// Leads `models` through `set`: those of `loaded` as they are, the others trained first, each that is trained at all once
+/// for each of the `seeds`, others for the first. `cpu` tells the processor time of this process \[s\]; `progress` is told
+/// each model before it begins.
 ///
 /// # Errors
 /// [`BacktestError`] for an unknown model, and where one cannot be trained or cannot forecast.
 pub fn run(
     set: &[Recorded],
     models: &[String],
+    loaded: &BTreeMap<String, Trained>,
     protocol: &Protocol,
     seeds: Range<u64>,
     cpu: &dyn Fn() -> f64,
@@ -164,6 +167,9 @@ pub fn run(
             set.iter().map(|series| Past::new(&series.grid, 0, &series.values[..protocol.train])).collect();
         let ready = |name: &str, seed: u64| -> Result<Trained, BacktestError> {
             let unfit = |why| BacktestError::Unfit { model: name.to_owned(), series: "all series".to_owned(), why };
+            if let Some(model) = loaded.get(name) {
+                return model.fits(protocol.step, kind.horizon).map(|()| model.clone()).map_err(unfit);
+            }
             trained::train(name, &trained_on, kind.horizon, seed)
                 .ok_or_else(|| BacktestError::Unknown(name.to_owned()))?
                 .map_err(unfit)
@@ -294,7 +300,7 @@ fn lead(
     cpu: &dyn Fn() -> f64,
 ) -> Result<Led, BacktestError> {
     let values = &series.values;
-    let mut follower = model.follow(&series.grid, protocol.train, protocol.train);
+    let mut follower = model.follow(&series.grid, protocol.train, model.seen(&series.grid).min(protocol.train));
     let mut known = 0;
     let (mut origins, mut pool, mut spent, mut replaced) = (Vec::new(), Pool::default(), 0.0, 0);
     for first in kind.origins(protocol.train, values.len()) {

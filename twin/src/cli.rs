@@ -11,6 +11,7 @@ mod import;
 mod interrupt;
 mod replay;
 mod run;
+mod train;
 mod watch;
 
 use std::io::{self, Write};
@@ -51,6 +52,7 @@ pub fn main() -> ExitCode {
         Command::Compare(options) => compare::run(options),
         Command::Import(options) => import::run(&options),
         Command::Forecast(options) => forecast::run(options),
+        Command::Train(options) => train::run(options),
         Command::Replay(options) => replay::run(&options),
         Command::Check(options) => check::run(&options),
         Command::Completions { shell } => {

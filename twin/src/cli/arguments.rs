@@ -1,6 +1,6 @@
 //! What the command line accepts; also the source of the man page and of completions.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
@@ -31,6 +31,8 @@ pub(super) enum Command {
     Import(ImportOptions),
     /// Back-test forecasting models on recorded series
     Forecast(ForecastOptions),
+    /// Train a forecasting model on recorded series, into a file
+    Train(TrainOptions),
     /// Run the controller again over a journal, and say whether every plan is the same
     Replay(ReplayOptions),
     /// Check a scenario file without running it
@@ -184,8 +186,9 @@ pub(super) struct ForecastOptions {
     /// standard input. With --preset, the folder that holds the files of the preset
     #[arg(required = true, value_name = "SERIES")]
     pub(super) series: Vec<PathBuf>,
-    /// Models, with commas between, or all; a + after a name, as in lstm+, corrects its quantiles on the way
-    #[arg(long, short, value_delimiter = ',', value_parser = model_name, num_args = 1.., default_value = "all")]
+    /// Models, with commas between, or all; a + after a name, as in lstm+, corrects its quantiles on the way; or model
+    /// files that forebay train wrote, which are not trained again
+    #[arg(long, short, value_delimiter = ',', value_parser = model_or_file, num_args = 1.., default_value = "all")]
     pub(super) model: Vec<String>,
     /// A fixed set of series, windows and horizons
     #[arg(long, conflicts_with_all = ["train_days", "test_days", "resample", "aggregate", "horizon"])]
@@ -226,6 +229,41 @@ pub(super) struct ForecastOptions {
     /// Write the figures, and charts of the best and worst origins; the folder must not exist, or be empty
     #[arg(long, value_name = "DIR")]
     pub(super) out: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct TrainOptions {
+    /// Series: CSV files with columns timestamp,value or timestamp,series,value or timestamp,region,class,value; - for
+    /// standard input
+    #[arg(required = true, value_name = "SERIES")]
+    pub(super) series: Vec<PathBuf>,
+    /// Model [default: ensemble, or that of --from]
+    #[arg(long, short, value_parser = one_model_name)]
+    pub(super) model: Option<String>,
+    /// How far ahead it will forecast at most [default: as far as that of --from]
+    #[arg(long, value_name = "SPAN", value_parser = span, required_unless_present = "from")]
+    pub(super) horizon: Option<Duration>,
+    /// Length of a step [default: 15min, or that of --from]
+    #[arg(long, value_name = "SPAN", value_parser = span)]
+    pub(super) resample: Option<Duration>,
+    /// Whether the values of shorter steps add up (counts) or are averaged (rates)
+    #[arg(long, value_enum, default_value_t = Aggregate::Sum)]
+    pub(super) aggregate: Aggregate,
+    /// Days that it learns from, the last of each file [default: all]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=3660))]
+    pub(super) train_days: Option<u16>,
+    /// Seed of the training
+    #[arg(long, short, default_value_t = 1)]
+    pub(super) seed: u64,
+    /// Time zone of the series' days, by its IANA name
+    #[arg(long, value_name = "ZONE", default_value = "UTC")]
+    pub(super) time_zone: String,
+    /// Go on from the model in this file, with series that end no earlier than those that it was trained on
+    #[arg(long, value_name = "FILE")]
+    pub(super) from: Option<PathBuf>,
+    /// File to write the model to; written whole, then put in the place of one that is there
+    #[arg(long, value_name = "FILE")]
+    pub(super) out: PathBuf,
 }
 
 /// Fixed sets of series, windows and horizons.
@@ -279,6 +317,22 @@ fn model_name(text: &str) -> Result<String, String> {
         "allowed is all, or some of {}, each with a + after it where it shall be calibrated{hint}",
         names.join(", ")
     ))
+}
+
+fn one_model_name(text: &str) -> Result<String, String> {
+    if text != "all" {
+        return model_name(text).map_err(|why| why.replace("allowed is all, or some of", "allowed is one of"));
+    }
+    Err(format!("allowed is one of {}", trained::names().collect::<Vec<_>>().join(", ")))
+}
+
+/// A model by name, or what looks like a path.
+fn model_or_file(text: &str) -> Result<String, String> {
+    let path = Path::new(text);
+    model_name(text).or_else(|why| match path.components().count() > 1 || path.extension().is_some() || path.exists() {
+        true => Ok(text.to_owned()),
+        false => Err(format!("{why}; or a model file")),
+    })
 }
 
 fn log_format(text: &str) -> Result<LogFormat, String> {

@@ -1,8 +1,9 @@
 //! `forebay forecast`: models put to the test on recorded series.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, IsTerminal};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use forebay_adapters::{CountSeries, Holiday, read_counts, read_holidays};
@@ -14,7 +15,8 @@ use super::{Answer, Failure, print};
 use crate::backtest::{self, Aggregate, BacktestError, Kind, Outcome, OverSeeds, Protocol, Recorded, resample};
 use crate::forecast::follower::History;
 use crate::forecast::grid::Grid;
-use crate::forecast::trained;
+use crate::forecast::model::Unfit;
+use crate::forecast::trained::{self, Trained};
 use crate::report::{Align, Table};
 use crate::scenario::zone;
 
@@ -40,7 +42,15 @@ pub(super) fn run(options: ForecastOptions) -> Result<Answer, Failure> {
         protocol.kinds.iter_mut().for_each(|kind| kind.stride = (every / protocol.step) as usize);
     }
     let mut models: Vec<String> = Vec::new();
+    let mut loaded: BTreeMap<String, Trained> = BTreeMap::new();
     for name in &options.model {
+        if name != "all" && !trained::is_known(name) {
+            if !loaded.contains_key(name) {
+                loaded.insert(name.clone(), load(name, &set, &protocol)?);
+                models.push(name.clone());
+            }
+            continue;
+        }
         let named: Vec<&str> = if name == "all" { trained::names().collect() } else { vec![name] };
         for name in named {
             if !models.iter().any(|taken| taken == name) {
@@ -54,7 +64,7 @@ pub(super) fn run(options: ForecastOptions) -> Result<Answer, Failure> {
     let talk = io::stderr().is_terminal();
     let cpu = || cpu_time::ProcessTime::try_now().map_or(0.0, |time| time.as_duration().as_secs_f64());
     let seeds = options.seed..options.seed.saturating_add(options.seeds);
-    let outcome = backtest::run(&set, &models, &protocol, seeds, &cpu, &|model, kind, seed| {
+    let outcome = backtest::run(&set, &models, &loaded, &protocol, seeds, &cpu, &|model, kind, seed| {
         if talk {
             eprintln!("{model}, {} steps ahead, seed {seed}", kind.horizon);
         }
@@ -69,6 +79,25 @@ pub(super) fn run(options: ForecastOptions) -> Result<Answer, Failure> {
     } else {
         print(page(&outcome, &protocol, set.len()).as_bytes())
     }
+}
+
+/// Reads a model file, and says so where it may have seen what it will be tested on.
+fn load(file: &str, set: &[Recorded], protocol: &Protocol) -> Result<Trained, Failure> {
+    let model = super::train::read(Path::new(file))?;
+    let seen = model.origin().data_end;
+    let begins = |series: &&Recorded| {
+        let (begin, end) = (series.grid.at(protocol.train), series.grid.at(protocol.len()));
+        begin < seen && seen <= end
+    };
+    if let Some(series) = set.iter().find(begins) {
+        eprintln!(
+            "{file}: trained on data until {seen}, but the test of {} begins at {}: scores are too good if it is among \
+             them",
+            series.name,
+            series.grid.at(protocol.train)
+        );
+    }
+    Ok(model)
 }
 
 /// The six series of the preset, from the folder that holds their files.
@@ -104,14 +133,7 @@ fn g15(folders: &[std::path::PathBuf]) -> Result<(Vec<Recorded>, Protocol), Fail
 /// The series of files, each the last days of its file.
 fn own(options: &ForecastOptions, zone: &TimeZone) -> Result<(Vec<Recorded>, Protocol), Failure> {
     let step = options.resample;
-    let day = Duration::from_hours(24);
-    if step > day || !(day % step).is_zero() {
-        return Err(Failure::Other(
-            anyhow!("--resample {step} does not divide a day"),
-            "15min, 5min and 1h do".to_owned(),
-        ));
-    }
-    let steps_a_day = (day / step) as usize;
+    let steps_a_day = steps_a_day(step)?;
     let mut kinds = Vec::new();
     for horizon in &options.horizon {
         let steps = (*horizon / step) as usize;
@@ -129,8 +151,33 @@ fn own(options: &ForecastOptions, zone: &TimeZone) -> Result<(Vec<Recorded>, Pro
         test: usize::from(options.test_days) * steps_a_day,
         kinds,
     };
+    let set = last_days(&options.series, step, Some(protocol.len()), options.aggregate, zone)?;
+    Ok((set, protocol))
+}
+
+/// Steps in a day, which must be a whole number.
+pub(super) fn steps_a_day(step: Duration) -> Result<usize, Failure> {
+    let day = Duration::from_hours(24);
+    if step > day || !(day % step).is_zero() {
+        return Err(Failure::Other(
+            anyhow!("--resample {step} does not divide a day"),
+            "15min, 5min and 1h do".to_owned(),
+        ));
+    }
+    Ok((day / step) as usize)
+}
+
+/// The last `steps` steps of each series of files, or all whole days of them.
+pub(super) fn last_days(
+    files: &[PathBuf],
+    step: Duration,
+    steps: Option<usize>,
+    aggregate: Aggregate,
+    zone: &TimeZone,
+) -> Result<Vec<Recorded>, Failure> {
+    let day = Duration::from_hours(24);
     let mut set = Vec::new();
-    for path in &options.series {
+    for path in files {
         let counts = read(path)?;
         if step < counts.step {
             return Err(Failure::Other(
@@ -141,12 +188,15 @@ fn own(options: &ForecastOptions, zone: &TimeZone) -> Result<(Vec<Recorded>, Pro
         let last =
             counts.start.saturating_add(counts.step * counts.series.first().map_or(0, |s| s.values.len()) as u64);
         let end = last.floor_to(step);
-        let start = end.saturating_sub(step * protocol.len() as u64);
-        if start < counts.start.floor_to(step) {
+        let whole_days = end.since(counts.start.floor_to(step)) / day;
+        let steps = steps.unwrap_or((day / step * whole_days) as usize);
+        let start = end.saturating_sub(step * steps as u64);
+        if steps == 0 || start < counts.start.floor_to(step) {
             let have = last.since(counts.start).as_hours_f64() / 24.0;
+            let need = ((step * steps as u64).as_hours_f64() / 24.0).max(1.0);
             return Err(Failure::Other(
-                anyhow!("{}: {have:.1} days, {} are needed", path.display(), options.train_days + options.test_days),
-                "give a longer file, or fewer --train-days and --test-days".to_owned(),
+                anyhow!("{}: {have:.1} days, {need} are needed", path.display()),
+                "give a longer file, or fewer --train-days or --test-days".to_owned(),
             ));
         }
         let grid = Grid::local(start, step, zone::offsets(zone, start, end));
@@ -156,10 +206,10 @@ fn own(options: &ForecastOptions, zone: &TimeZone) -> Result<(Vec<Recorded>, Pro
             let parts: Vec<&str> = [series.region.as_deref(), series.class.as_deref()].into_iter().flatten().collect();
             let name = if parts.is_empty() { stem.clone() } else { parts.join("/") };
             let taken = (counts.start, counts.step, &series.values[..]);
-            set.push(cut(name, grid.clone(), taken, options.aggregate, protocol.len())?);
+            set.push(cut(name, grid.clone(), taken, aggregate, steps)?);
         }
     }
-    Ok((set, protocol))
+    Ok(set)
 }
 
 fn read(path: &Path) -> Result<CountSeries, Failure> {
@@ -309,6 +359,9 @@ fn worst_ratios(rows: &[&OverSeeds]) -> Vec<String> {
 impl From<BacktestError> for Failure {
     fn from(error: BacktestError) -> Self {
         let hint = match &error {
+            BacktestError::Unfit { why: Unfit::Mismatch { .. }, .. } => {
+                "use the --resample that it was trained with, and a --horizon within its own"
+            }
             BacktestError::Unfit { .. } => "give more --train-days, or leave that model out",
             BacktestError::Unknown(_) => "",
         };

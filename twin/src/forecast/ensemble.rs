@@ -8,25 +8,42 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
+use super::artefact::{ArtefactError, Shelf, Tensors};
 use super::calibration::{Calibration, Pace, Row};
-use super::follower::{Follower, History, Outlook, explosion, standby};
+use super::chronicle::Chronicle;
+use super::follower::{Follower, Outlook, explosion, standby};
 use super::grid::Grid;
+use super::losses::Losses;
 use super::model::boosted::Boosted;
 use super::model::features::{self, Base, Described};
-use super::model::member::Member;
+use super::model::member::{Known, Member};
+use super::model::part::Part;
 use super::model::perceptron::Perceptron;
 use super::model::recurrent::Recurrent;
 use super::model::{Past, Unfit, is_near};
 use super::quantiles::{LEVELS, Quantiles};
 use super::trained::without_last_week;
 
+/// More members in a file are taken for damage.
+const MEMBERS_MOST: usize = 64;
+
+/// What the numbers of an ensemble do not tell.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EnsembleDescription {
+    members: Vec<Part>,
+    early: Vec<Part>,
+}
+
 /// The trained members.
 pub(super) struct Ensemble {
     horizon: usize,
     /// What forecasts …
-    members: Vec<Box<dyn Member>>,
+    members: Vec<Arc<dyn Member>>,
     /// … and what forecast the last week of the training, unseen; nothing where that would have been too little.
-    early: Vec<Box<dyn Member>>,
+    early: Vec<Arc<dyn Member>>,
 }
 
 impl Ensemble {
@@ -39,6 +56,57 @@ impl Ensemble {
         Ok(Ensemble { horizon, members, early })
     }
 
+    /// Of members that were trained elsewhere.
+    #[cfg(test)]
+    pub(super) fn of(horizon: usize, members: Vec<Arc<dyn Member>>, early: Vec<Arc<dyn Member>>) -> Self {
+        Ensemble { horizon, members, early }
+    }
+
+    /// What goes on from it with the series of `set`. What forecasts their last week unseen goes on without that week, from
+    /// members that have not seen it: all where `unseen` says so, else those that were early then.
+    pub(super) fn go_on(&self, set: &[Past<'_>], unseen: bool, seed: u64) -> Result<Self, Unfit> {
+        let all = |members: &[Arc<dyn Member>], set: &[Past<'_>]| -> Result<Vec<_>, Unfit> {
+            members.iter().map(|member| member.go_on(set, seed)).collect()
+        };
+        let before = if unseen { &self.members } else { &self.early };
+        // Where too little is left to learn from, those before may still speak for themselves.
+        let early = all(before, &without_last_week(set)).unwrap_or_else(|_| before.clone());
+        Ok(Ensemble { horizon: self.horizon, members: all(&self.members, set)?, early })
+    }
+
+    /// Puts its numbers into a file, and says what it is.
+    pub(super) fn save(&self, numbers: &mut Tensors) -> EnsembleDescription {
+        let mut all = |name: &str, members: &[Arc<dyn Member>]| {
+            let parts = members.iter().enumerate();
+            parts.map(|(nth, member)| numbers.part(&format!("{name}.{nth}"), |numbers| member.save(numbers))).collect()
+        };
+        EnsembleDescription { members: all("members", &self.members), early: all("early", &self.early) }
+    }
+
+    /// Takes what [`Ensemble::save`] put.
+    pub(super) fn take(
+        description: &EnsembleDescription,
+        horizon: usize,
+        numbers: &mut Shelf<'_>,
+    ) -> Result<Self, ArtefactError> {
+        let EnsembleDescription { members, early } = description;
+        if !(1..=MEMBERS_MOST).contains(&members.len()) {
+            let allowed = format!("1 to {MEMBERS_MOST}");
+            return Err(ArtefactError::impossible("members of an ensemble", members.len(), allowed));
+        }
+        if !early.is_empty() && early.len() != members.len() {
+            let allowed = format!("none, or {} as of the others", members.len());
+            return Err(ArtefactError::impossible("early members of an ensemble", early.len(), allowed));
+        }
+        let mut all = |name: &str, parts: &[Part]| {
+            let parts = parts.iter().enumerate();
+            let members = parts
+                .map(|(nth, part)| numbers.part(&format!("{name}.{nth}"), |numbers| part.member(horizon, numbers)));
+            members.collect::<Result<Vec<_>, _>>()
+        };
+        Ok(Ensemble { horizon, members: all("members", members)?, early: all("early", early)? })
+    }
+
     /// Follows a series on `grid` of which the first `trained` steps were in the training set.
     pub(super) fn follow(self: &Arc<Self>, grid: &Grid, keep: usize, trained: usize) -> Box<dyn Follower> {
         let near = is_near(self.horizon, grid);
@@ -46,8 +114,7 @@ impl Ensemble {
         let begin = if self.early.is_empty() { trained } else { trained.saturating_sub(grid.week()) };
         Box::new(Following {
             ensemble: Arc::clone(self),
-            history: History::new(grid.clone(), keep),
-            week: grid.week(),
+            chronicle: Chronicle::new(grid, keep),
             stride: if near { 1 } else { (grid.day() / 24).max(1) },
             trained,
             begin,
@@ -55,15 +122,15 @@ impl Ensemble {
             calibration: Calibration::new(pace, 1),
             since_update: 0,
             issues: VecDeque::new(),
-            losses: VecDeque::new(),
+            losses: Losses::new(self.members.len(), grid.week()),
         })
     }
 }
 
-fn train_members(near: bool, set: &[Past<'_>], horizon: usize, seed: u64) -> Result<Vec<Box<dyn Member>>, Unfit> {
-    let trees = |base| Boosted::train(base, set, horizon, seed).map(|member| Box::new(member) as Box<dyn Member>);
+fn train_members(near: bool, set: &[Past<'_>], horizon: usize, seed: u64) -> Result<Vec<Arc<dyn Member>>, Unfit> {
+    let trees = |base| Boosted::train(base, set, horizon, seed).map(|member| Arc::new(member) as Arc<dyn Member>);
     let nets = |base, inputs| {
-        Perceptron::train(base, inputs, set, horizon, seed).map(|member| Box::new(member) as Box<dyn Member>)
+        Perceptron::train(base, inputs, set, horizon, seed).map(|member| Arc::new(member) as Arc<dyn Member>)
     };
     Ok(if near {
         vec![
@@ -80,7 +147,7 @@ fn train_members(near: bool, set: &[Past<'_>], horizon: usize, seed: u64) -> Res
             nets(Base::Season, features::WIDE)?,
             nets(Base::Level, features::NETS)?,
             nets(Base::Level, features::WIDE)?,
-            Box::new(Recurrent::train(set, horizon, seed)?),
+            Arc::new(Recurrent::train(set, horizon, seed)?),
         ]
     })
 }
@@ -92,25 +159,18 @@ struct Issue {
     first: usize,
     /// Scale of its logarithms.
     scale: f64,
+    /// The most that was seen before it.
+    most: f64,
     /// By member, then step ahead.
     members: Vec<Vec<Row>>,
     /// Combined and corrected.
     issued: Vec<Row>,
 }
 
-/// Losses of the members on one value.
-#[derive(Clone)]
-struct Loss {
-    at: usize,
-    count: u32,
-    sums: Vec<f64>,
-}
-
 #[derive(Clone)]
 struct Following {
     ensemble: Arc<Ensemble>,
-    history: History,
-    week: usize,
+    chronicle: Chronicle,
     /// Steps from one issue to the next.
     stride: usize,
     trained: usize,
@@ -120,27 +180,29 @@ struct Following {
     calibration: Calibration,
     since_update: usize,
     issues: VecDeque<Issue>,
-    losses: VecDeque<Loss>,
+    losses: Losses,
 }
 
 impl Following {
-    /// Issues a forecast from what is known; `None` while that is too little.
-    fn issue(&self) -> Option<Issue> {
-        let known = Described::new(&self.history.past())?;
+    /// Issues a forecast of so many steps from what is known; `None` while that is too little.
+    fn issue(&mut self, steps: usize) -> Option<Issue> {
         let ensemble = &*self.ensemble;
         let early = self.seen < self.trained && !ensemble.early.is_empty();
         let members = if early { &ensemble.early } else { &ensemble.members };
-        let floor = known.floor();
+        let (past, described) = self.chronicle.known();
+        let known = Known::new(past, described?, steps);
+        let floor = known.described.floor();
         let members: Vec<Vec<Row>> = members
             .iter()
             .map(|member| {
-                let mut rows = member.logs(&known, ensemble.horizon);
+                let mut rows = member.logs(&known, steps);
                 rows.iter_mut().flatten().for_each(|log| *log = log.max(floor));
                 rows
             })
             .collect();
-        let weights = self.weights(members.len());
-        let issued = (0..ensemble.horizon)
+        let (scale, most) = (known.described.unit(), known.described.most());
+        let weights = self.weights();
+        let issued = (0..steps)
             .map(|ahead| {
                 let mut row = [0.0; LEVELS.len()];
                 for (weight, rows) in weights.iter().zip(&members) {
@@ -149,18 +211,26 @@ impl Following {
                 self.calibration.correct(0, &row)
             })
             .collect();
-        Some(Issue { first: self.seen, scale: known.unit(), members, issued })
+        Some(Issue { first: self.seen, scale, most, members, issued })
+    }
+
+    /// The first `steps` steps of what was issued.
+    fn outlook(&self, issue: &Issue, steps: usize) -> Result<Outlook, Unfit> {
+        let rows = issue.issued[..steps].iter();
+        let quantiles = Quantiles::new(rows.map(|row| row.map(|log| features::value_of(log, issue.scale))).collect());
+        match explosion(&quantiles, issue.most) {
+            Some(why) => standby("ensemble", &self.chronicle.past(), steps, why),
+            None => Ok(Outlook { quantiles, by: "ensemble", instead: None }),
+        }
     }
 
     /// Inverse losses over the last week, to a power that leaves little to those who do worse; equal ones before there are
     /// enough.
-    fn weights(&self, members: usize) -> Vec<f64> {
-        let count: u32 = self.losses.iter().map(|loss| loss.count).sum();
+    fn weights(&self) -> Vec<f64> {
+        let (count, means) = self.losses.means();
         if (count as usize) < 4 * self.ensemble.horizon {
-            return vec![1.0 / members as f64; members];
+            return vec![1.0 / means.len() as f64; means.len()];
         }
-        let mean = |member: usize| self.losses.iter().map(|loss| loss.sums[member]).sum::<f64>() / f64::from(count);
-        let means: Vec<f64> = (0..members).map(mean).collect();
         let least = means.iter().copied().fold(f64::INFINITY, f64::min).max(f64::MIN_POSITIVE);
         let shares: Vec<f64> = means.iter().map(|mean| (least / mean.max(least)).powi(8)).collect();
         let sum: f64 = shares.iter().sum();
@@ -169,16 +239,14 @@ impl Following {
 
     /// Lets what came meet what was forecast of it.
     fn meet(&mut self, at: usize, value: f64) {
-        let mut loss: Option<Loss> = None;
+        let (mut count, mut sums) = (0, vec![0.0; self.ensemble.members.len()]);
         for issue in &self.issues {
             let Some(ahead) = at.checked_sub(issue.first).filter(|ahead| *ahead < self.ensemble.horizon) else {
                 continue;
             };
             self.calibration.observe(0, &issue.issued[ahead], features::log_of(value, issue.scale));
-            let members = issue.members.len();
-            let loss = loss.get_or_insert_with(|| Loss { at, count: 0, sums: vec![0.0; members] });
-            loss.count += 1;
-            for (sum, rows) in loss.sums.iter_mut().zip(&issue.members) {
+            count += 1;
+            for (sum, rows) in sums.iter_mut().zip(&issue.members) {
                 // Levels 0.1 to 0.9, in units of the series.
                 *sum += (1..LEVELS.len() - 1)
                     .map(|level| {
@@ -188,10 +256,10 @@ impl Following {
                     .sum::<f64>();
             }
         }
-        self.losses.extend(loss);
-        while self.losses.front().is_some_and(|loss| loss.at + self.week <= at) {
-            self.losses.pop_front();
+        if count > 0 {
+            self.losses.add(at, count, &sums);
         }
+        self.losses.forget(at);
         while self.issues.front().is_some_and(|issue| issue.first + self.ensemble.horizon <= at + 1) {
             self.issues.pop_front();
         }
@@ -205,10 +273,10 @@ impl Follower for Following {
         if due && !waiting {
             self.calibration.update(self.since_update);
             self.since_update = 0;
-            let issue = self.issue();
+            let issue = self.issue(self.ensemble.horizon);
             self.issues.extend(issue);
         }
-        self.history.push(value);
+        self.chronicle.push(value);
         // A value that was not seen is no error of anybody's.
         if let Some(value) = value {
             self.meet(self.seen, value);
@@ -226,22 +294,22 @@ impl Follower for Following {
             self.calibration.update(self.since_update);
             self.since_update = 0;
         }
-        let Some(issue) = self.issue() else {
-            let need = self.history.day() + 2;
-            let why = Unfit::TooShort { have: self.history.past().values().len(), need };
-            return standby("ensemble", &self.history.past(), steps, why);
-        };
-        let rows = issue.issued[..steps].iter();
-        let rows = rows.map(|row| row.map(|log| features::value_of(log, issue.scale))).collect();
-        let quantiles = Quantiles::new(rows);
-        let waiting = self.issues.back().is_some_and(|issue| issue.first == self.seen);
-        if self.seen >= self.begin && self.seen.is_multiple_of(self.stride) && !waiting {
-            self.issues.push_back(issue);
+        let due = self.seen >= self.begin && self.seen.is_multiple_of(self.stride);
+        if !self.issues.back().is_some_and(|issue| issue.first == self.seen) {
+            // What nobody will learn from need not reach further than was asked.
+            let Some(issue) = self.issue(if due { self.ensemble.horizon } else { steps }) else {
+                let past = self.chronicle.past();
+                let need = Described::fewest(past.grid().day());
+                return standby("ensemble", &past, steps, Unfit::TooShort { have: past.values().len(), need });
+            };
+            let outlook = self.outlook(&issue, steps);
+            if due {
+                self.issues.push_back(issue);
+            }
+            return outlook;
         }
-        match explosion(&quantiles, &self.history.past()) {
-            Some(why) => standby("ensemble", &self.history.past(), steps, why),
-            None => Ok(Outlook { quantiles, by: "ensemble", instead: None }),
-        }
+        let issue = self.issues.back().expect("it waits");
+        self.outlook(issue, steps)
     }
 
     fn clone_box(&self) -> Box<dyn Follower> {

@@ -59,9 +59,14 @@ impl History {
     /// Takes in the next step. A gap is filled with the value of the day before, moved by as much as the level has
     /// moved since, or with the last value where no day is known; before any value was seen a gap is no step at all.
     pub fn push(&mut self, value: Option<f64>) {
+        self.take(value);
+    }
+
+    /// The same, and says what was taken for the value.
+    pub(super) fn take(&mut self, value: Option<f64>) -> Option<f64> {
         let Some(value) = value.filter(|value| value.is_finite()).or_else(|| self.guess()) else {
             self.dropped += 1;
-            return;
+            return None;
         };
         if self.values.len() >= 2 * self.keep {
             let spare = self.values.len() - self.keep;
@@ -69,6 +74,7 @@ impl History {
             self.dropped += spare;
         }
         self.values.push(value);
+        Some(value)
     }
 
     fn guess(&mut self) -> Option<f64> {
@@ -102,9 +108,8 @@ impl History {
 /// A forecast this many times above all that was seen is an explosion, not a forecast.
 const EXPLODED: f64 = 10.0;
 
-/// Why a forecast after `past` cannot be meant, if it cannot.
-pub(super) fn explosion(quantiles: &Quantiles, past: &Past<'_>) -> Option<Unfit> {
-    let most = past.values().iter().copied().fold(0.0, f64::max);
+/// Why a forecast of a series of which the most seen is `most` cannot be meant, if it cannot.
+pub(super) fn explosion(quantiles: &Quantiles, most: f64) -> Option<Unfit> {
     let highest = (0..quantiles.steps()).map(|ahead| quantiles.median(ahead)).fold(0.0, f64::max);
     (highest > EXPLODED * most.max(f64::MIN_POSITIVE))
         .then(|| Unfit::Failed(format!("a median of {highest:.3} where the most seen is {most:.3}")))
@@ -116,7 +121,8 @@ fn guarded(model: &dyn Model, past: &Past<'_>, steps: usize) -> Result<Outlook, 
         Ok(quantiles) => quantiles,
         Err(why) => return standby(model.name(), past, steps, why),
     };
-    match explosion(&quantiles, past) {
+    let most = past.values().iter().copied().fold(0.0, f64::max);
+    match explosion(&quantiles, most) {
         Some(why) => standby(model.name(), past, steps, why),
         None => Ok(Outlook { quantiles, by: model.name(), instead: None }),
     }

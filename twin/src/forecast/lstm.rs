@@ -19,7 +19,7 @@ mod training;
 use burn::tensor::{Device, Tensor, TensorData};
 use thiserror::Error;
 
-pub use file::LstmFileError;
+pub(super) use file::LstmDescription;
 
 use features::{FEATURES, INPUTS, Series};
 use gates::WIDTH_STEP;
@@ -125,6 +125,30 @@ pub enum TrainingError {
     Diverged,
 }
 
+impl TrainingDevice {
+    fn place(self) -> (Device, Way) {
+        match self {
+            TrainingDevice::Processor => (Device::flex(), Way::Fused),
+            #[cfg(feature = "cuda")]
+            TrainingDevice::Cuda => (Device::cuda(0_usize), Way::Stepwise),
+        }
+    }
+}
+
+/// The series that have a past and a future.
+fn long_enough<'a>(set: &[TrainingSeries<'a>], horizon: usize) -> Result<Vec<Series<'a>>, TrainingError> {
+    let long_enough: Vec<Series<'_>> = set
+        .iter()
+        .map(|series| Series::new(series.values, series.steps_per_day, series.first_step_of_day))
+        .filter(|series| training::first_origin(series, series.day(), horizon).is_some())
+        .collect();
+    if long_enough.is_empty() {
+        let longest = set.iter().map(|series| series.values.len()).max().unwrap_or(0);
+        return Err(TrainingError::TooShort { series: set.len(), horizon, longest });
+    }
+    Ok(long_enough)
+}
+
 /// A trained network.
 #[derive(Clone, Debug)]
 pub struct Lstm {
@@ -145,12 +169,26 @@ impl Lstm {
         config: &LstmConfig,
         seed: u64,
     ) -> Result<Lstm, TrainingError> {
-        let (device, way) = match config.device {
-            TrainingDevice::Processor => (Device::flex(), Way::Fused),
-            #[cfg(feature = "cuda")]
-            TrainingDevice::Cuda => (Device::cuda(0_usize), Way::Stepwise),
-        };
+        let (device, way) = config.device.place();
         Lstm::train_on(set, horizon, config, seed, device, way)
+    }
+
+    /// Learns on from here with the series in `set`: a quarter of the steps of `config`, at a third of the rate. Its sizes
+    /// stay as they are.
+    pub(super) fn go_on(
+        &self,
+        set: &[TrainingSeries<'_>],
+        config: &LstmConfig,
+        seed: u64,
+    ) -> Result<Lstm, TrainingError> {
+        let config = LstmConfig {
+            training_steps: config.training_steps / 4,
+            learning_rate: config.learning_rate / 3.0,
+            ..config.clone()
+        };
+        let (device, way) = config.device.place();
+        let long_enough = long_enough(set, self.horizon())?;
+        Lstm::learn(self.architecture, Some(&self.weights), &long_enough, &config, seed, device, way)
     }
 
     fn train_on(
@@ -166,16 +204,19 @@ impl Lstm {
         assert!(sizes.iter().all(|size| *size > 0), "no size is zero");
         assert!(hidden % WIDTH_STEP == 0, "the state's width is a multiple of {WIDTH_STEP}");
         let architecture = Architecture { context, horizon, hidden, summary, embedding, units };
-        let long_enough: Vec<Series> = set
-            .iter()
-            .map(|series| Series::new(series.values, series.steps_per_day, series.first_step_of_day))
-            .filter(|series| training::first_origin(series, series.day(), horizon).is_some())
-            .collect();
-        if long_enough.is_empty() {
-            let longest = set.iter().map(|series| series.values.len()).max().unwrap_or(0);
-            return Err(TrainingError::TooShort { series: set.len(), horizon, longest });
-        }
-        let weights = training::train(&architecture, &long_enough, config, seed, &device.autodiff(), way);
+        Lstm::learn(architecture, None, &long_enough(set, horizon)?, config, seed, device, way)
+    }
+
+    fn learn(
+        architecture: Architecture,
+        before: Option<&Weights>,
+        set: &[Series<'_>],
+        config: &LstmConfig,
+        seed: u64,
+        device: Device,
+        way: Way,
+    ) -> Result<Lstm, TrainingError> {
+        let weights = training::train(&architecture, before, set, config, seed, &device.autodiff(), way);
         if !weights.values().flat_map(|matrix| &matrix.values).all(|value| value.is_finite()) {
             return Err(TrainingError::Diverged);
         }
@@ -231,20 +272,5 @@ impl Lstm {
             quantiles
         });
         quantiles.collect()
-    }
-
-    /// The network as a file: safetensors with a description. The same network gives the same bytes.
-    pub fn to_bytes(&self) -> Vec<u8> {
-        file::write(&self.architecture, &self.weights)
-    }
-
-    /// Reads what [`Lstm::to_bytes`] wrote.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Lstm, LstmFileError> {
-        file::read(bytes).map(|(architecture, weights)| Lstm::new(architecture, weights))
-    }
-
-    /// A name that no other network has: the BLAKE3 hash of its file, in hexadecimal.
-    pub fn hash(&self) -> String {
-        blake3::hash(&self.to_bytes()).to_hex().to_string()
     }
 }

@@ -8,17 +8,20 @@ pub(super) mod boosted;
 pub(super) mod features;
 pub(super) mod member;
 mod naive;
+pub(super) mod part;
 pub(super) mod perceptron;
 pub(super) mod recurrent;
 mod smoothing;
 
 use std::sync::Arc;
 
+use super::artefact::Tensors;
 use super::grid::{Grid, Moment};
 use super::quantiles::Quantiles;
 use boosted::Boosted;
 use features::Base;
-use member::Global;
+use member::{Global, Member};
+use part::Part;
 use perceptron::Perceptron;
 use recurrent::Recurrent;
 
@@ -44,6 +47,11 @@ impl<'a> Past<'a> {
     /// Values, oldest first.
     pub fn values(&self) -> &'a [f64] {
         self.values
+    }
+
+    /// Place of the first value in the grid.
+    pub fn first(&self) -> usize {
+        self.first
     }
 
     /// The steps and their clock.
@@ -102,6 +110,22 @@ pub trait Model: Send + Sync {
     /// # Errors
     /// [`Unfit`] when there is no forecast that could be meant.
     fn predict(&self, past: &Past<'_>, steps: usize) -> Result<Quantiles, Unfit>;
+
+    /// What follows a series for it without working through its whole past at every forecast, if it has that.
+    fn member(&self) -> Option<Arc<dyn Member>> {
+        None
+    }
+
+    /// Puts what it has learned into a file, and says what it is; nothing where nothing was learned.
+    fn save(&self, _numbers: &mut Tensors) -> Option<Part> {
+        None
+    }
+
+    /// What goes on from it with the series of `set`, at a fraction of what it costs to begin anew; nothing where
+    /// nothing was learned.
+    fn go_on(&self, _set: &[Past<'_>], _seed: u64) -> Option<Result<Arc<dyn Model>, Unfit>> {
+        None
+    }
 }
 
 /// The models there are, by name.

@@ -10,25 +10,30 @@ pub(super) const INPUTS: usize = 4;
 /// Features of each step to forecast.
 pub(super) const FEATURES: usize = 13;
 
+use std::borrow::Cow;
+
 /// A series without gaps.
 #[derive(Clone, Debug)]
-pub(super) struct Series {
-    values: Vec<f64>,
+pub(super) struct Series<'a> {
+    values: Cow<'a, [f64]>,
     day: usize,
     first: usize,
 }
 
-impl Series {
+impl<'a> Series<'a> {
     /// `values` at steps of which `day` make a day, the first at step `first` of its day. What is negative is taken as
     /// zero; what is not a number as the value a day before, else as the value before, else as zero.
-    pub(super) fn new(values: &[f64], day: usize, first: usize) -> Self {
+    pub(super) fn new(values: &'a [f64], day: usize, first: usize) -> Self {
+        if values.iter().all(|value| value.is_finite() && *value >= 0.0) {
+            return Series { values: Cow::Borrowed(values), day, first };
+        }
         let mut filled: Vec<f64> = Vec::with_capacity(values.len());
         for (n, value) in values.iter().enumerate() {
             let stand_in = || n.checked_sub(day).map(|n| filled[n]).or(filled.last().copied()).unwrap_or(0.0);
             let value = if value.is_finite() { value.max(0.0) } else { stand_in() };
             filled.push(value);
         }
-        Series { values: filled, day, first }
+        Series { values: Cow::Owned(filled), day, first }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -47,18 +52,18 @@ impl Series {
 
     /// The series as it looks from `origin`, the index of the first step that is not known.
     pub(super) fn view(&self, origin: usize) -> View<'_> {
-        self.view_since(0, origin)
+        self.view_since(0, origin, 1.0)
     }
 
-    /// The same, had the series begun at step `since`.
-    pub(super) fn view_since(&self, since: usize, origin: usize) -> View<'_> {
+    /// The same, had the series begun at step `since`, in a scale larger by `factor`.
+    pub(super) fn view_since(&self, since: usize, origin: usize, factor: f64) -> View<'_> {
         let (known, first) = (&self.values[since..origin], (self.first + since) % self.day);
         let week = &known[known.len().saturating_sub(7 * self.day)..];
         let mean = |of: &mut dyn Iterator<Item = f64>| of.sum::<f64>() / week.len().max(1) as f64;
         let plain = mean(&mut week.iter().copied());
         // Spikes count as five times the mean, so that one of them does not make a week look small.
         let scale = mean(&mut week.iter().map(|value| value.min(5.0 * plain)));
-        View { known, day: self.day, first, scale: if scale > 0.0 { scale } else { 1.0 } }
+        View::new(known, self.day, first, factor * if scale > 0.0 { scale } else { 1.0 })
     }
 }
 
@@ -69,12 +74,19 @@ pub(super) struct View<'a> {
     day: usize,
     first: usize,
     scale: f64,
+    /// Features that are the same for all steps: the level, its ratio to that of a day and of a week before, and that
+    /// of the last day to the same day a week before, as logarithms.
+    levels: [f32; 4],
 }
 
-impl View<'_> {
-    /// The same, in a scale larger by `factor`.
-    pub(super) fn rescaled(self, factor: f64) -> Self {
-        View { scale: factor * self.scale, ..self }
+impl<'a> View<'a> {
+    fn new(known: &'a [f64], day: usize, first: usize, scale: f64) -> Self {
+        let mut view = View { known, day, first, scale, levels: [0.0; 4] };
+        let (origin, day, week) = (known.len() as isize, day as isize, view.week());
+        let [level, day_ago, week_ago] = [0, day, week].map(|lag| view.mean(origin - lag - 4, 4));
+        let [today, last_week] = [0, week].map(|lag| view.mean(origin - lag - day, day));
+        view.levels = [level, level - day_ago, level - week_ago, today - last_week];
+        view
     }
 
     /// The logarithm of one and a value's ratio to the recent mean.
@@ -102,8 +114,7 @@ impl View<'_> {
         let (day, week) = (self.day as isize, self.week());
         let t = origin + k as isize;
         let [sine, cosine] = self.time_of_day(t);
-        let [level, day_ago, week_ago] = [0, day, week].map(|lag| self.mean(origin - lag - 4, 4));
-        let [today, last_week] = [0, week].map(|lag| self.mean(origin - lag - day, day));
+        let [level, by_day, by_week, today] = self.levels;
         [
             self.scaled(self.at(t - day)),
             self.scaled(self.at(t - week)),
@@ -111,9 +122,9 @@ impl View<'_> {
             self.mean(t - day - 2, 5),
             self.mean(t - week - 2, 5),
             level,
-            level - day_ago,
-            level - week_ago,
-            today - last_week,
+            by_day,
+            by_week,
+            today,
             sine,
             cosine,
             if t >= week { 1.0 } else { 0.0 },
@@ -162,7 +173,8 @@ mod tests {
             day in 1..9_usize,
             k in 0..30_usize,
         ) {
-            let whole = Series::new(&[&values[..], &rest].concat(), day, 3 % day);
+            let both = [&values[..], &rest].concat();
+            let whole = Series::new(&both, day, 3 % day);
             let part = Series::new(&values, day, 3 % day);
             let (whole, part) = (whole.view(values.len()), part.view(values.len()));
             let inputs: Vec<_> = part.inputs(20).collect();

@@ -9,16 +9,21 @@ use super::layer::Way;
 use super::network::{Architecture, Batch, Network, Weights, pinball};
 use crate::forecast::chance::Chance;
 
-/// Trains weights for `architecture` on `set`, none of which is too short ([`first_origin`]).
+/// Trains weights for `architecture` on `set`, none of which is too short ([`first_origin`]), from those `before` or
+/// from random ones.
 pub(super) fn train(
     architecture: &Architecture,
-    set: &[Series],
+    before: Option<&Weights>,
+    set: &[Series<'_>],
     config: &LstmConfig,
     seed: u64,
     device: &Device,
     way: Way,
 ) -> Weights {
-    let mut network = Network::new(&architecture.draw(&mut Chance::new(seed, "lstm weights")), device);
+    let mut network = match before {
+        Some(weights) => Network::new(weights, device),
+        None => Network::new(&architecture.draw(&mut Chance::new(seed, "lstm weights")), device),
+    };
     let mut optimizer: ModuleOptimizer = AdamConfig::new().with_epsilon(1e-8).init();
     let mut chance = Chance::new(seed, "lstm batches");
     let mut average = Average::default();
@@ -39,7 +44,7 @@ pub(super) fn train(
 
 /// The first origin to learn from: after two weeks, or half of a series that is shorter than four. `None` when that
 /// leaves no step to forecast, or no past.
-pub(super) fn first_origin(series: &Series, day: usize, horizon: usize) -> Option<usize> {
+pub(super) fn first_origin(series: &Series<'_>, day: usize, horizon: usize) -> Option<usize> {
     let first = (14 * day).min(series.len() / 2);
     (first > 0 && first + horizon <= series.len()).then_some(first)
 }
@@ -74,7 +79,7 @@ fn clip(mut gradients: GradientsParams, network: &Network, most: f64) -> Gradien
 /// A batch: series, origins and steps at random, and the values that came at those steps.
 fn draw(
     architecture: &Architecture,
-    set: &[Series],
+    set: &[Series<'_>],
     config: &LstmConfig,
     chance: &mut Chance,
     device: &Device,
@@ -91,7 +96,7 @@ fn draw(
         // A share of the samples has a short past, so that the network knows how that looks.
         let short = chance.uniform() < config.short_past;
         let since = if short { origin - 1 - chance.below(origin.min(7 * series.day())) } else { 0 };
-        let view = series.view_since(since, origin).rescaled((config.scale_noise * chance.normal()).exp());
+        let view = series.view_since(since, origin, (config.scale_noise * chance.normal()).exp());
         for (t, input) in view.inputs(context).enumerate() {
             inputs[(t * count + n) * INPUTS..][..INPUTS].copy_from_slice(&input);
         }

@@ -6,24 +6,33 @@
 //! [`Base`], so that forests carry over to series of another size.
 
 mod bins;
+mod file;
 mod forest;
+mod scorer;
+
+use std::sync::{Arc, LazyLock};
 
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
 
-use super::features::{Base, COUNT, Described, TREES};
-use super::member::{Examples, Member};
+use super::features::{Base, COUNT, TREES};
+use super::member::{Examples, Known, Member, Renewed};
+use super::part::Part;
 use super::{Past, Unfit};
+use crate::forecast::artefact::Tensors;
 use crate::forecast::normal_quantile;
 use crate::forecast::quantiles::LEVELS;
 use bins::Binned;
 use forest::{Forest, Growth};
+use scorer::LANES;
 
 /// Places among [`LEVELS`] of the levels that have a forest; those between are interpolated on the normal's scale.
 const GROWN: [usize; 7] = [0, 1, 3, 5, 7, 9, 10];
 
+/// One of so many trees is replaced when a forest goes on.
+const RENEWED: usize = 4;
+
 /// The model.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub(in crate::forecast) struct Boosted {
     base: Base,
     /// Steps ahead that it was trained for.
@@ -34,13 +43,50 @@ pub(in crate::forecast) struct Boosted {
 impl Boosted {
     /// Trains on all series of `set` together, for `horizon` steps ahead.
     pub(in crate::forecast) fn train(base: Base, set: &[Past<'_>], horizon: usize, seed: u64) -> Result<Self, Unfit> {
+        Boosted::grow(base, set, horizon, seed, None)
+    }
+
+    /// Grows forests, or goes on with those of another: the oldest trees of each fall, and as many new ones grow on what
+    /// the rest misses on these series.
+    fn grow(base: Base, set: &[Past<'_>], horizon: usize, seed: u64, before: Option<&Boosted>) -> Result<Self, Unfit> {
         let examples = Examples::draw(set, horizon, base, seed)?;
         let binned = Binned::new(&examples.rows);
         let forests = GROWN
             .par_iter()
-            .map(|&level| Forest::grow(&binned, &examples.targets, LEVELS[level], &Growth::default(), seed))
+            .enumerate()
+            .map(|(nth, &level)| {
+                let (mut growth, mut kept) = (Growth::default(), Vec::new());
+                let mut sums = Vec::new();
+                if let Some(before) = before {
+                    let trees = before.forests[nth].trees();
+                    growth.trees = trees.len().min(growth.trees / RENEWED);
+                    kept = trees[growth.trees..].to_vec();
+                    sums = sums_of(&Forest::new(0.0, kept.clone()), &examples.rows);
+                }
+                let grown = Forest::grow(&binned, &examples.targets, &sums, LEVELS[level], &growth, seed);
+                kept.extend_from_slice(grown.trees());
+                Forest::new(grown.start(), kept)
+            })
             .collect();
         Ok(Boosted { base, horizon, forests })
+    }
+}
+
+/// What a forest says of each row.
+fn sums_of(forest: &Forest, rows: &[[f32; COUNT]]) -> Vec<f32> {
+    let chunks = rows.chunks(LANES).flat_map(|chunk| {
+        let mut lanes = [[0.0; LANES]; TREES.end];
+        for (lane, row) in chunk.iter().enumerate() {
+            lanes.iter_mut().zip(row).for_each(|(lanes, feature)| lanes[lane] = *feature);
+        }
+        forest.values(&lanes).into_iter().take(chunk.len())
+    });
+    chunks.map(|sum| sum as f32).collect()
+}
+
+impl Renewed for Boosted {
+    fn renewed(&self, set: &[Past<'_>], seed: u64) -> Result<Self, Unfit> {
+        Boosted::grow(self.base, set, self.horizon, seed, Some(self))
     }
 }
 
@@ -49,31 +95,50 @@ impl Member for Boosted {
         self.horizon
     }
 
-    fn logs(&self, known: &Described, steps: usize) -> Vec<[f64; LEVELS.len()]> {
-        let mut features = [0.0; COUNT];
-        let rows = (1..=steps).map(|ahead| {
-            let base = known.features(known.len(), ahead, self.base, &mut features);
-            let grown: Vec<f64> = self.forests.iter().map(|forest| forest.value(&features)).collect();
-            between(&grown).map(|log| base + log)
-        });
-        rows.collect()
+    fn logs(&self, known: &Known<'_>, steps: usize) -> Vec<[f64; LEVELS.len()]> {
+        let mut logs = Vec::with_capacity(steps);
+        for rows in known.rows[..steps].chunks(LANES) {
+            let (mut bases, mut features, mut lanes) = ([0.0; LANES], [0.0; COUNT], [[0.0; LANES]; TREES.end]);
+            for (lane, row) in rows.iter().enumerate() {
+                bases[lane] = row.measure(self.base, &mut features);
+                lanes.iter_mut().zip(&features).for_each(|(lanes, feature)| lanes[lane] = *feature);
+            }
+            let grown: [[f64; LANES]; GROWN.len()] = std::array::from_fn(|nth| self.forests[nth].values(&lanes));
+            logs.extend((0..rows.len()).map(|lane| {
+                let row = between(std::array::from_fn(|nth| grown[nth][lane]));
+                row.map(|log| bases[lane] + log)
+            }));
+        }
+        logs
+    }
+
+    fn go_on(&self, set: &[Past<'_>], seed: u64) -> Result<Arc<dyn Member>, Unfit> {
+        Ok(Arc::new(self.renewed(set, seed)?))
+    }
+
+    fn save(&self, numbers: &mut Tensors) -> Part {
+        self.put(numbers);
+        Part::Boosted { base: self.base, horizon: self.horizon, features: COUNT }
     }
 }
 
 /// Values at all [`LEVELS`] from those at [`GROWN`]: straight lines on the scale of the normal distribution.
-fn between(grown: &[f64]) -> [f64; LEVELS.len()] {
-    let mut sorted: Vec<f64> = grown.to_vec();
-    sorted.sort_unstable_by(f64::total_cmp);
+fn between(mut grown: [f64; GROWN.len()]) -> [f64; LEVELS.len()] {
+    /// Of each level that has no forest, the share of the way from the one below to the one above.
+    static SHARES: LazyLock<[f64; LEVELS.len()]> = LazyLock::new(|| {
+        let z = |place: usize| normal_quantile(LEVELS[place]);
+        std::array::from_fn(|at| match GROWN.partition_point(|known| *known < at) {
+            above if GROWN[above] == at => 1.0,
+            above => (z(at) - z(GROWN[above - 1])) / (z(GROWN[above]) - z(GROWN[above - 1])),
+        })
+    });
+    grown.sort_unstable_by(f64::total_cmp);
     let mut row = [0.0; LEVELS.len()];
-    for (at, value) in row.iter_mut().enumerate() {
+    for ((at, value), share) in row.iter_mut().enumerate().zip(&*SHARES) {
         let above = GROWN.partition_point(|known| *known < at);
-        *value = if GROWN[above] == at {
-            sorted[above]
-        } else {
-            let z = |place: usize| normal_quantile(LEVELS[place]);
-            let (low, high) = (GROWN[above - 1], GROWN[above]);
-            let share = (z(at) - z(low)) / (z(high) - z(low));
-            sorted[above - 1] + share * (sorted[above] - sorted[above - 1])
+        *value = match GROWN[above] == at {
+            true => grown[above],
+            false => grown[above - 1] + share * (grown[above] - grown[above - 1]),
         };
     }
     row

@@ -4,10 +4,11 @@
 //! over rows is a count of those above less α times all: histograms hold two whole numbers, and no rounding depends on
 //! an order. A leaf's value is the α-quantile of what its rows still miss.
 
-use serde::{Deserialize, Serialize};
+use std::ops::Range;
 
+use super::TREES;
 use super::bins::{BINS, Binned};
-use super::{COUNT, TREES};
+use super::scorer::{LANES, Lanes, Scorer};
 use crate::forecast::chance::Chance;
 
 /// How trees grow.
@@ -32,51 +33,84 @@ impl Default for Growth {
 }
 
 /// A sum of trees.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Forest {
     start: f64,
     trees: Vec<Tree>,
+    scorer: Scorer,
 }
 
 /// Inner nodes in the order in which they were split; the first is the root. Without any, one leaf.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-struct Tree {
-    nodes: Vec<Node>,
-    leaves: Vec<f32>,
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Tree {
+    pub(super) nodes: Vec<Node>,
+    pub(super) leaves: Vec<f32>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-struct Node {
-    feature: u8,
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Node {
+    pub(super) feature: u8,
     /// Rows with at most this go to the first child.
-    limit: f32,
+    pub(super) limit: f32,
     /// An inner node when not negative, else the leaf −1 − child.
-    children: [i16; 2],
+    pub(super) children: [i16; 2],
 }
 
 impl Tree {
-    fn value(&self, features: &[f32; COUNT]) -> f64 {
-        let mut at: i16 = if self.nodes.is_empty() { -1 } else { 0 };
-        while at >= 0 {
-            let node = &self.nodes[at as usize];
-            at = node.children[usize::from(features[usize::from(node.feature)] > node.limit)];
+    /// Leaves from left to right, and for each node how many stand left of it and how many below its first child.
+    fn in_order(&self) -> (Vec<f32>, Vec<Range<usize>>) {
+        let (mut leaves, mut first) = (Vec::with_capacity(self.leaves.len()), vec![0..0; self.nodes.len()]);
+        // A child to visit, or a node whose first child has been.
+        let mut open: Vec<(i16, bool)> = vec![(if self.nodes.is_empty() { -1 } else { 0 }, false)];
+        while let Some((at, seen)) = open.pop() {
+            if at < 0 {
+                leaves.push(self.leaves[(-1 - at) as usize]);
+            } else if seen {
+                first[at as usize].end = leaves.len();
+            } else {
+                let [low, high] = self.nodes[at as usize].children;
+                first[at as usize].start = leaves.len();
+                open.extend([(high, false), (at, true), (low, false)]);
+            }
         }
-        f64::from(self.leaves[(-1 - at) as usize])
+        (leaves, first)
     }
 }
 
 impl Forest {
-    /// The quantile for these features.
-    pub(super) fn value(&self, features: &[f32; COUNT]) -> f64 {
-        self.start + self.trees.iter().map(|tree| tree.value(features)).sum::<f64>()
+    /// The sum of `start` and trees, each of which is one: nodes after their parents, every node and leaf referred to once.
+    pub(super) fn new(start: f64, trees: Vec<Tree>) -> Self {
+        let mut scorer = Scorer::default();
+        for tree in &trees {
+            let (leaves, first) = tree.in_order();
+            let nodes = tree.nodes.iter().zip(first);
+            scorer.push(nodes.map(|(node, first)| (usize::from(node.feature), node.limit, first)), &leaves);
+        }
+        Forest { start, trees, scorer }
     }
 
-    /// Grows a forest for the quantile of `targets` at `level`.
-    pub(super) fn grow(binned: &Binned, targets: &[f32], level: f64, growth: &Growth, seed: u64) -> Self {
+    /// What trees are added to.
+    pub(super) fn start(&self) -> f64 {
+        self.start
+    }
+
+    /// The trees, oldest first.
+    pub(super) fn trees(&self) -> &[Tree] {
+        &self.trees
+    }
+
+    /// The quantile for the features of each row.
+    pub(super) fn values(&self, rows: &Lanes) -> [f64; LANES] {
+        self.scorer.sums(rows).map(|sum| self.start + sum)
+    }
+
+    /// Grows a forest for the quantile of `targets` at `level`, less what `said` says already, if anything.
+    pub(super) fn grow(binned: &Binned, targets: &[f32], said: &[f32], level: f64, growth: &Growth, seed: u64) -> Self {
         let mut chance = Chance::new(seed, &format!("forest {level}"));
-        let mut all: Vec<f32> = targets.to_vec();
-        let start = quantile(&mut all, level);
-        let mut missing: Vec<f32> = targets.iter().map(|target| target - start).collect();
+        let mut missing: Vec<f32> = targets.to_vec();
+        missing.iter_mut().zip(said).for_each(|(missing, said)| *missing -= said);
+        let start = quantile(&mut missing.clone(), level);
+        missing.iter_mut().for_each(|missing| *missing -= start);
         let mut trees = Vec::with_capacity(growth.trees);
         for _ in 0..growth.trees {
             let rows: Vec<u32> = (0..binned.rows as u32).filter(|_| chance.uniform() < growth.row_share).collect();
@@ -92,7 +126,7 @@ impl Forest {
             }
             trees.push(tree);
         }
-        Forest { start: f64::from(start), trees }
+        Forest::new(f64::from(start), trees)
     }
 }
 
