@@ -24,9 +24,9 @@ const SURPRISE_ERRORS: f64 = 2.0;
 #[derive(Clone)]
 pub(super) struct Client {
     grid: Grid,
-    /// Steps ahead that are forecast.
-    horizon: usize,
     sampler: Sampler,
+    /// Steps that are looked ahead: those that are forecast, and beyond them those that follow what is usual.
+    reach: usize,
     /// What is usual at any moment: for what is announced hours ahead.
     usual: Box<dyn Recurrence>,
     /// Step being gathered: sessions that began, and seconds seen.
@@ -57,6 +57,8 @@ struct Length {
 struct Outlook {
     rates: Paths,
     medians: Vec<f64>,
+    /// Factors from the rate of the last step that is forecast to those beyond.
+    beyond: Vec<f64>,
     /// What the rate of the step under way only exceeds by surprise.
     bound: f64,
     by: &'static str,
@@ -64,12 +66,12 @@ struct Outlook {
 }
 
 impl Client {
-    /// Follows a series on `grid` from its step `first` on with what `sampler` has learned.
-    pub(super) fn new(grid: Grid, sampler: Sampler, horizon: usize, configured_seconds: f64, cell: usize) -> Self {
+    /// Follows a series on `grid` by `sampler`, and looks ahead for `reach` steps.
+    pub(super) fn new(grid: Grid, sampler: Sampler, reach: usize, configured_seconds: f64, cell: usize) -> Self {
         Client {
             grid,
-            horizon,
             sampler,
+            reach,
             usual: recurrence("profile").expect("there is a profile"),
             gathered: (0.0, 0.0),
             step: 0,
@@ -131,10 +133,14 @@ impl Client {
 
     /// Looks ahead from the step under way.
     fn look(&mut self) {
-        let Ok((outlook, rates)) = self.sampler.forecast(self.horizon) else { return };
-        let medians = (0..rates.steps()).map(|step| outlook.quantiles.median(step)).collect();
+        let horizon = self.sampler.horizon();
+        let Ok((outlook, rates)) = self.sampler.forecast(horizon) else { return };
+        let medians = (0..horizon).map(|step| outlook.quantiles.median(step)).collect();
+        let usual = |ahead: usize| self.usual.expect(self.grid.at(self.step + ahead + 1)).unwrap_or(0.0);
+        let last = usual(horizon - 1);
+        let beyond = (horizon..self.reach).map(|ahead| if last > 0.0 { usual(ahead) / last } else { 1.0 }).collect();
         let bound = rates.at(0).quantile(SURPRISE);
-        self.outlook = Some(Outlook { rates, medians, bound, by: outlook.by, instead: outlook.instead });
+        self.outlook = Some(Outlook { rates, medians, beyond, bound, by: outlook.by, instead: outlook.instead });
     }
 
     /// The step under way: the first of [`Client::sessions`].
@@ -162,14 +168,16 @@ impl Client {
         let gone = |seconds: f64| -(-seconds / mean).exp_m1();
         let (first_gone, whole_gone) = (gone(left), gone(step));
         let under_way = under_way.unwrap_or(outlook.medians[0] * mean).max(0.0);
-        let steps = outlook.rates.steps();
+        let steps = outlook.rates.steps() + outlook.beyond.len();
         let mut values = Vec::with_capacity(outlook.rates.count() * steps);
         for (rates, deviate) in outlook.rates.iter().zip(&self.deviates) {
             let (mut sessions, mut stay) = (under_way, 1.0);
-            for (ahead, rate) in rates.iter().enumerate() {
+            let last = rates[rates.len() - 1] * lift[rates.len() - 1];
+            let forecast = rates.iter().zip(&lift).map(|(rate, lift)| rate * lift);
+            for (ahead, rate) in forecast.chain(outlook.beyond.iter().map(|factor| factor * last)).enumerate() {
                 let gone = if ahead == 0 { first_gone } else { whole_gone };
                 let begin = sessions;
-                sessions += (rate * lift[ahead] * mean - sessions) * gone;
+                sessions += (rate * mean - sessions) * gone;
                 stay *= 1.0 - gone;
                 // Those of now that stay are binomial, those that come are Poisson.
                 let variance = under_way * stay * (1.0 - stay) + (sessions - under_way * stay).max(0.0);
@@ -237,8 +245,8 @@ mod tests {
 
     fn client(model: &str) -> Client {
         let grid = Grid::utc(Timestamp::EPOCH, MINUTE);
-        let follower = trained::train(model, &[], 30, 1).unwrap().unwrap().follow(&grid, 2880, 0);
-        Client::new(grid, Sampler::new(follower, 30, 1), 30, MEAN, 0)
+        let follower = trained::train(model, &[], 12, 1).unwrap().unwrap().follow(&grid, 2880, 0);
+        Client::new(grid, Sampler::new(follower, 12, 1), 30, MEAN, 0)
     }
 
     fn demand(arrivals: u64, sessions: f64) -> Demand {

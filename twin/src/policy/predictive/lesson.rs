@@ -29,8 +29,10 @@ pub struct Lesson {
     pub model: String,
     /// Length of a step.
     pub step: Duration,
-    /// Steps ahead.
+    /// Steps ahead that must be forecast.
     pub horizon: usize,
+    /// Steps ahead that are looked at at all.
+    pub reach: usize,
 }
 
 impl Lesson {
@@ -43,15 +45,16 @@ impl Lesson {
     ) -> Self {
         let predictive = &config.policy.predictive;
         let step = hindsight.map_or_else(|| step(config), |hindsight| hindsight.step);
-        let furthest = (0..topology.classes.len())
-            .map(ClassId::at)
-            .map(|class| {
-                let to_ready = topology.flavour_of(class).time_to_ready(predictive.boot_z);
-                let hold = config.hold(topology.class(class), topology.sessions_per_vm(class), to_ready);
-                to_ready.saturating_add(config.period).saturating_add(hold)
-            })
-            .max()
-            .unwrap_or_default();
+        // The step under way counts, too.
+        let steps = |span: Duration| span.as_nanos().div_ceil(step.as_nanos()) as usize + 1;
+        let (mut horizon, mut reach) = (1, 1);
+        for class in (0..topology.classes.len()).map(ClassId::at) {
+            let to_ready = topology.flavour_of(class).time_to_ready(predictive.boot_z);
+            let hold = config.hold(topology.class(class), topology.sessions_per_vm(class), to_ready);
+            let until = to_ready.saturating_add(config.period);
+            horizon = horizon.max(steps(until));
+            reach = reach.max(steps(until.saturating_add(hold)));
+        }
         let much = hindsight.is_some_and(|hindsight| hindsight.span() >= MUCH);
         let model = match model.unwrap_or(&predictive.model) {
             AUTO if much => WITH_MUCH,
@@ -60,8 +63,7 @@ impl Lesson {
         };
         // What decides goes by quantiles: they must be right, whoever made them.
         let model = trained::calibrated(model);
-        // The step under way counts, too.
-        Lesson { model, step, horizon: furthest.as_nanos().div_ceil(step.as_nanos()) as usize + 1 }
+        Lesson { model, step, horizon, reach }
     }
 
     /// Learns it.
