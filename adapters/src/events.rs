@@ -40,7 +40,7 @@ use gathering::Gathering;
 pub const WINDOW_MOST: Duration = Duration::from_hours(400 * 24);
 /// The most events that are given of a feed: the earliest of the window.
 pub const INSTANCES_MOST: usize = 10_000;
-/// The most content that a feed may have, unpacked [bytes].
+/// The most content that a feed may have, unpacked \[bytes\].
 pub const CONTENT_MOST: usize = 5_000_000;
 /// Remarks and reasons that are kept; the rest is counted.
 const NOTES_MOST: usize = 50;
@@ -207,7 +207,9 @@ impl EventsReport {
             said.push(format!("the window ends {days} days after its begin {from}, at {until}"));
         }
         if self.cut {
-            said.push(format!("there is more in the window than is given: at most {INSTANCES_MOST} events, the earliest"));
+            said.push(format!(
+                "there is more in the window than is given: at most {INSTANCES_MOST} events, the earliest"
+            ));
         }
         said
     }
@@ -306,17 +308,20 @@ pub fn content_of(mut input: Input) -> Result<Vec<u8>, ReadError> {
 }
 
 fn told_by(name: &Path, content: &[u8]) -> Result<EventFormat, ReadError> {
-    let unknown = |found: String, hint| {
-        Err(ReadError::Unrecognised { path: name.to_owned(), found, allowed: ALLOWED, hint })
-    };
+    let unknown =
+        |found: String, hint| Err(ReadError::Unrecognised { path: name.to_owned(), found, allowed: ALLOWED, hint });
     let text = content.strip_prefix(b"\xef\xbb\xbf").unwrap_or(content).trim_ascii_start();
     let line = text.split(|&byte| byte == b'\n').next().unwrap_or_default().trim_ascii_end();
     match text.first() {
         _ if content.starts_with(&[0x1f, 0x8b]) => unknown("gzip within gzip".to_owned(), "unpack it once"),
         None => unknown("an empty file".to_owned(), "is this the right file? A feed without events has its header"),
-        Some(b'<') => unknown("a web page".to_owned(), "give the address of the calendar itself, not of a page about it"),
+        Some(b'<') => {
+            unknown("a web page".to_owned(), "give the address of the calendar itself, not of a page about it")
+        }
         Some(b'{') => Ok(EventFormat::Ndjson),
-        Some(b'[') => unknown("a JSON array".to_owned(), "write one object a line: `jq -c '.[]'` makes that of an array"),
+        Some(b'[') => {
+            unknown("a JSON array".to_owned(), "write one object a line: `jq -c '.[]'` makes that of an array")
+        }
         _ if line.len() >= 6 && line[..6].eq_ignore_ascii_case(b"BEGIN:") => Ok(EventFormat::Calendar),
         _ if line.contains(&b',') || line.first() == Some(&b'#') => Ok(EventFormat::Csv),
         _ => unknown(format!("a file that begins \"{}\"", shown(line)), "is this the right file?"),

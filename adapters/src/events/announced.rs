@@ -43,9 +43,8 @@ pub(super) fn uplift(text: &str) -> Result<(f64, Option<String>), String> {
 /// As [`uplift`], of a number.
 pub(super) fn believed(given: f64) -> (f64, Option<String>) {
     let taken = given.clamp(*UPLIFTS.start(), *UPLIFTS.end());
-    let clamped = (taken != given).then(|| {
-        format!("uplift {given} is not within {} to {}: {taken} is taken", UPLIFTS.start(), UPLIFTS.end())
-    });
+    let clamped = (taken != given)
+        .then(|| format!("uplift {given} is not within {} to {}: {taken} is taken", UPLIFTS.start(), UPLIFTS.end()));
     (taken, clamped)
 }
 

@@ -108,7 +108,11 @@ fn take_place(mut vevents: Vec<Vevent>, gathering: &mut Gathering<'_>, budget: &
     let (mut following, mut single) = (BTreeMap::new(), BTreeMap::new());
     for (instance, vevent) in &newest {
         let (at, onwards) = instance.expect("the one without is removed");
-        if onwards { following.insert(at, vevent) } else { single.insert(at, vevent) };
+        if onwards {
+            following.insert(at, vevent)
+        } else {
+            single.insert(at, vevent)
+        };
     }
     let mut any = false;
     let mut matched = BTreeSet::new();
@@ -187,7 +191,8 @@ fn begins_of(
         match rule.expand(from, until, INSTANCES_MOST + BESIDE, budget, &mut each) {
             Ok(more) => gathering.report.cut |= more,
             Err(_) => {
-                let what = "it recurs too often, or since too long ago, to be followed: its later instances are left out";
+                let what =
+                    "it recurs too often, or since too long ago, to be followed: its later instances are left out";
                 gathering.remark(master.line, what.to_owned());
                 gathering.report.cut = true;
             }

@@ -255,7 +255,12 @@ mod tests {
             assert_eq!((line.name.as_str(), &found[..], line.value.as_str()), (name, parameters, value), "{text}");
         };
         check("uid:a:b", "UID", &[], "a:b");
-        check("DTSTART;TZID=Europe/Amsterdam:20261025T200000", "DTSTART", &[("TZID", "Europe/Amsterdam")], "20261025T200000");
+        check(
+            "DTSTART;TZID=Europe/Amsterdam:20261025T200000",
+            "DTSTART",
+            &[("TZID", "Europe/Amsterdam")],
+            "20261025T200000",
+        );
         check("X;A=\"p:q;r\",s;b=:v", "X", &[("A", "p:q;r,s"), ("B", "")], "v");
         check("X;ALONE:v", "X", &[("ALONE", "")], "v");
         for text in ["", "no colon", ":value", "X;A=\"open:v", "a b:c", "X;A"] {

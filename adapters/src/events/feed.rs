@@ -203,12 +203,7 @@ impl EventFeed {
 
     /// As [`EventFeed::new`], for answers that may take so long.
     pub fn with_patience(source: &FeedSource, options: EventOptions, patience: std::time::Duration) -> EventFeed {
-        EventFeed {
-            reader: Reader::of(source, patience),
-            options,
-            kept: LastGood::new(source.name()),
-            events: None,
-        }
+        EventFeed { reader: Reader::of(source, patience), options, kept: LastGood::new(source.name()), events: None }
     }
 
     /// Looks for a newer edition at `now`, and expands what there is from `from` to `until`.

@@ -101,8 +101,14 @@ fn exceptions_additions_and_changed_instances_count() {
     let series = "DTSTART;TZID=Europe/Amsterdam:20261018T200000\nDURATION:PT2H\nRRULE:FREQ=WEEKLY;COUNT=4\n\
         EXDATE;TZID=Europe/Amsterdam:20261025T200000\nRDATE;TZID=Europe/Amsterdam:20261020T090000\n\
         RDATE;VALUE=PERIOD:20261021T090000Z/PT30M,20261022T090000Z/20261022T100000Z";
-    let all = ["10-18T18:00/10-18T20:00", "10-20T07:00/10-20T09:00", "10-21T09:00/10-21T09:30",
-        "10-22T09:00/10-22T10:00", "11-01T19:00/11-01T21:00", "11-08T19:00/11-08T21:00"];
+    let all = [
+        "10-18T18:00/10-18T20:00",
+        "10-20T07:00/10-20T09:00",
+        "10-21T09:00/10-21T09:30",
+        "10-22T09:00/10-22T10:00",
+        "11-01T19:00/11-01T21:00",
+        "11-08T19:00/11-08T21:00",
+    ];
     let events = read(&vevent(series), &year());
     assert_eq!(times(&events), all);
     assert_eq!(events.events[4].id, "a@2026-11-01T19:00:00Z");
@@ -147,7 +153,9 @@ fn a_change_from_then_on_moves_all_that_follow() {
 #[test]
 fn the_highest_edition_counts_wherever_it_stands() {
     let edition = |sequence: u32, hour: u32, more: &str| {
-        format!("BEGIN:VEVENT\nUID:a\nSEQUENCE:{sequence}\nDTSTART:20261018T{hour}0000Z\nDURATION:PT1H\n{more}END:VEVENT\n")
+        format!(
+            "BEGIN:VEVENT\nUID:a\nSEQUENCE:{sequence}\nDTSTART:20261018T{hour}0000Z\nDURATION:PT1H\n{more}END:VEVENT\n"
+        )
     };
     let calendar = |events: &[String]| format!("BEGIN:VCALENDAR\n{}END:VCALENDAR\n", events.concat());
     for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0]] {
@@ -159,7 +167,8 @@ fn the_highest_edition_counts_wherever_it_stands() {
     let called_off = calendar(&[edition(1, 10, "STATUS:CANCELLED\n"), edition(0, 10, "")]);
     let events = read(&called_off, &year());
     assert_eq!((events.events.len(), events.report.cancelled), (0, 1));
-    let taken_back = calendar(&[edition(0, 10, "")]).replacen("BEGIN:VCALENDAR\n", "BEGIN:VCALENDAR\nMETHOD:CANCEL\n", 1);
+    let taken_back =
+        calendar(&[edition(0, 10, "")]).replacen("BEGIN:VCALENDAR\n", "BEGIN:VCALENDAR\nMETHOD:CANCEL\n", 1);
     assert_eq!(read(&taken_back, &year()).events, []);
     // Of equal sequence, the later stamp.
     let stamped = |stamp: &str, hour| edition(3, hour, &format!("DTSTAMP:{stamp}\n"));
@@ -243,7 +252,8 @@ fn windows_and_numbers_are_bounded_and_that_is_said() {
     assert!(events.report.sentences().iter().any(|said| said.contains("at most 10000 events")));
     // The earliest are kept, whichever order they stand in.
     let late = (0..3).map(|n| {
-        let event = format!("UID:{n}\nDTSTART:2026010{}T000000Z\nDURATION:PT5M\nRRULE:FREQ=HOURLY;BYMINUTE=0,20,40", 3 - n);
+        let event =
+            format!("UID:{n}\nDTSTART:2026010{}T000000Z\nDURATION:PT5M\nRRULE:FREQ=HOURLY;BYMINUTE=0,20,40", 3 - n);
         format!("BEGIN:VEVENT\n{event}\nEND:VEVENT\n")
     });
     let events = read(&format!("BEGIN:VCALENDAR\n{}END:VCALENDAR\n", late.collect::<String>()), &year());
@@ -304,7 +314,8 @@ fn tables_say_the_same_in_csv_and_in_json() {
     );
     assert_eq!(json.events, csv.events);
     assert_eq!((json.report.format, json.report.remarked), (EventFormat::Ndjson, 0));
-    let synonyms = read("uid,start,end,services,expected_uplift,regoins\nx,2026-06-14,2026-06-14,web,99,ams\n", &year());
+    let synonyms =
+        read("uid,start,end,services,expected_uplift,regoins\nx,2026-06-14,2026-06-14,web,99,ams\n", &year());
     assert_eq!((synonyms.events[0].classes[0].as_str(), synonyms.events[0].uplift), ("web", Some(20.0)));
     assert_eq!(times(&synonyms), ["06-14T00:00/06-15T00:00"]);
     let said = synonyms.report.sentences();

@@ -123,7 +123,8 @@ mod tests {
         assert_eq!(moment("20261025"), Some(("2026-10-25T00:00:00".into(), false, true)));
         assert_eq!(moment("20261025T200000"), Some(("2026-10-25T20:00:00".into(), false, false)));
         assert_eq!(moment(" 20261025T180060Z"), Some(("2026-10-25T18:00:59".into(), true, false)));
-        for text in ["", "2026", "20261301", "20260229", "20261025T", "20261025T2000", "20261025T250000", "2026-10-25"] {
+        for text in ["", "2026", "20261301", "20260229", "20261025T", "20261025T2000", "20261025T250000", "2026-10-25"]
+        {
             assert_eq!(moment(text), None, "{text}");
         }
         let length = |text| length(text).map(|length| (length.days, length.exact.as_secs()));

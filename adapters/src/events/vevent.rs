@@ -173,20 +173,13 @@ impl Wall {
 }
 
 fn unreadable(line: &ContentLine) -> (u64, String) {
-    let what = format!(
-        "{} \"{}\" is no date or time such as 20261025T200000Z",
-        line.name,
-        shown(line.value.as_bytes())
-    );
+    let what =
+        format!("{} \"{}\" is no date or time such as 20261025T200000Z", line.name, shown(line.value.as_bytes()));
     (line.line, what)
 }
 
 /// How long an event lasts, if it says.
-fn length_of(
-    component: &Component,
-    start: &Wall,
-    calendar: &Calendar<'_>,
-) -> Result<Option<Length>, (u64, String)> {
+fn length_of(component: &Component, start: &Wall, calendar: &Calendar<'_>) -> Result<Option<Length>, (u64, String)> {
     if let Some(line) = component.property("DTEND") {
         let end = Wall::of(line, &line.value, calendar, None)?;
         if start.date && end.date {

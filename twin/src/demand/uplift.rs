@@ -131,12 +131,7 @@ impl Uplifts {
         let log_mean = (KIND_EVENTS * common + own * tally.mean) / (KIND_EVENTS + own);
         let lent = KIND_EVENTS / (KIND_EVENTS + own);
         let known_to = variance * (1.0 / (KIND_EVENTS + own) + lent * lent / precision);
-        Belief {
-            log_mean,
-            log_error: known_to.sqrt(),
-            log_spread: (variance + known_to).sqrt(),
-            events: tally.events,
-        }
+        Belief { log_mean, log_error: known_to.sqrt(), log_spread: (variance + known_to).sqrt(), events: tally.events }
     }
 
     /// As [`Uplifts::believe`], with what the event's announcer says.

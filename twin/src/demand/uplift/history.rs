@@ -105,7 +105,8 @@ mod tests {
 
     /// Ten weeks by the hour, with a day and a week in them.
     fn weeks() -> Vec<Option<f64>> {
-        let usual = |hour: u64| 100.0 + 50.0 * f64::from((hour % 24) as u32) + 500.0 * f64::from((hour / 24 % 7) as u32);
+        let usual =
+            |hour: u64| 100.0 + 50.0 * f64::from((hour % 24) as u32) + 500.0 * f64::from((hour / 24 % 7) as u32);
         (0..10 * 168).map(|hour| Some(usual(hour))).collect()
     }
 
