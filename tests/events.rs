@@ -55,7 +55,10 @@ fn what_feeds_say_is_printed_and_what_they_do_not_is_told() {
     let lines: Vec<Value> = stdout(&output).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     let ids: Vec<&str> = lines.iter().map(|line| line["id"].as_str().unwrap()).collect();
     assert_eq!(ids[1..3], ["league@2026-10-25T19:00:00Z", "r1"], "by time, whichever feed they are of");
-    assert_eq!((&lines[2]["feed"], &lines[2]["uplift"], &lines[2]["classes"][0]), (&"releases.csv".into(), &Value::Null, &"web".into()));
+    assert_eq!(
+        (&lines[2]["feed"], &lines[2]["uplift"], &lines[2]["classes"][0]),
+        (&"releases.csv".into(), &Value::Null, &"web".into())
+    );
 
     let ndjson = r#"{"id":"x","start":"2026-10-20","kind":"fair"}"#;
     let arguments = [&["events", "-", "--time-zone", "America/New_York"], &WINDOW[..]].concat();
@@ -77,7 +80,10 @@ fn what_cannot_be_read_says_why_with_status_2_and_gives_no_data() {
         (&["page.ics"], "page.ics: a web page; allowed: a calendar"),
         (&["ftp://calendar.test/x.ics"], "ftp://calendar.test/x.ics: not fetched; allowed: a path"),
         (&["http://me:secret@127.0.0.1:9/x.ics?token=secret"], "http://127.0.0.1:9/x.ics: "),
-        (&["matches.ics", "--from", "2026-10-18", "--until", "2026-10-18"], "--until 2026-10-18T00:00:00Z is not after"),
+        (
+            &["matches.ics", "--from", "2026-10-18", "--until", "2026-10-18"],
+            "--until 2026-10-18T00:00:00Z is not after",
+        ),
         (&["matches.ics", "--from", "yesterday"], "a time such as"),
         (&["matches.ics", "--time-zone", "Europe/Amsterdm"], "Europe/Amsterdam"),
         (&["matches.ics", "--against", "none.csv"], "none.csv: cannot be read"),
@@ -121,7 +127,8 @@ fn past_events_teach_what_their_kind_brings() {
 #[test]
 fn a_feed_of_a_scenario_becomes_its_known_events() {
     let folder = folder();
-    let scenario = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/flash-crowd.toml")).unwrap();
+    let scenario =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/flash-crowd.toml")).unwrap();
     let (before, after) = (scenario.find("[[event]]").unwrap(), scenario.rfind("uplift = 2.6").unwrap() + 12);
     let feed = "[[feed]]\nfile = \"cup.csv\"\nclasses = [\"video\"]\nkind = \"football\"\nknown_from = \"2 h\"\n";
     let fed = format!("{}{feed}{}", &scenario[..before], &scenario[after..]);
@@ -142,7 +149,11 @@ fn a_feed_of_a_scenario_becomes_its_known_events() {
     let (fed, plain) = (run("fed.toml", "fed"), run("plain.toml", "plain"));
     assert_eq!((&fed.0, &fed.1, &fed.2), (&plain.0, &plain.1, &plain.2));
     assert!(fed.3.contains("cup.csv: CSV: 4 records, 3 events, 1 outside the window"), "{}", fed.3);
-    assert!(fed.3.contains("the scenario has not: atlantis") && fed.3.contains("1 events concern nothing"), "{}", fed.3);
+    assert!(
+        fed.3.contains("the scenario has not: atlantis") && fed.3.contains("1 events concern nothing"),
+        "{}",
+        fed.3
+    );
     let resolved = fs::read_to_string(folder.path().join("fed/config.resolved.toml")).unwrap();
     assert!(resolved.contains("id = \"quarter-final-play\"") && !resolved.contains("cup.csv"), "{resolved}");
     assert!(resolved.contains("known_from = \"2026-06-14T16:50:00Z\""), "{resolved}");
