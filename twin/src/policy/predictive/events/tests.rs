@@ -86,7 +86,10 @@ fn an_event_raises_from_its_lead_to_its_end_and_is_named() {
         let wanted = (50..=86).contains(&at);
         assert_eq!(raise.is_some(), wanted, "minute {at}: {raise:?}");
         if let Some(raise) = raise {
-            assert_eq!((raise.event.as_str(), raise.uplift, raise.sessions.round()), ("cup", 3.0, 300.0));
+            assert_eq!(
+                (raise.event.as_str(), (raise.uplift - 3.0).abs() < 1e-9, raise.sessions.round()),
+                ("cup", true, 300.0)
+            );
         }
     }
 }
@@ -118,7 +121,7 @@ fn what_is_usual_at_the_time_of_the_event_counts_not_what_is_now() {
     // One that comes without notice is held against the present.
     let mut sudden = Run::new(vec![event("x", "k", 10, 100, Some(2.0))]);
     let raise = sudden.tick(20, Some(300.0), &usual, (4, 5)).unwrap();
-    assert_eq!(raise.sessions, 600.0);
+    assert!((raise.sessions - 600.0).abs() < 1e-6);
 }
 
 #[test]
@@ -128,7 +131,7 @@ fn events_that_end_teach_and_the_next_is_believed_accordingly() {
     let mut run = Run::new((0..4).map(|n| announced(n, Some(8.0))).collect());
     let raised = run.go(0..400, &during);
     let at_its_height = |n: usize| raised[100 * n + 50].as_ref().unwrap().uplift;
-    assert_eq!(at_its_height(0), 8.0, "nothing known: his word is taken");
+    assert!((at_its_height(0) - 8.0).abs() < 1e-9, "nothing known: his word is taken");
     assert!(at_its_height(1) < 8.0 && at_its_height(2) < at_its_height(1) && at_its_height(3) < at_its_height(2));
     assert!(at_its_height(3) < 4.0, "{}", at_its_height(3));
     assert_eq!(run.events.uplifts.events("football"), 4);
