@@ -40,7 +40,7 @@ use gathering::Gathering;
 pub const WINDOW_MOST: Duration = Duration::from_hours(400 * 24);
 /// The most events that are given of a feed: the earliest of the window.
 pub const INSTANCES_MOST: usize = 10_000;
-/// The most content that a feed may have, unpacked [bytes].
+/// The most content that a feed may have, unpacked \[bytes\].
 pub const CONTENT_MOST: usize = 5_000_000;
 /// Remarks and reasons that are kept; the rest is counted.
 const NOTES_MOST: usize = 50;

@@ -16,11 +16,13 @@ use crate::prefix::Prefix;
 
 mod atlas;
 mod database;
+mod kept_atlas;
 mod longest_match;
 mod prefix_table;
 
 pub use atlas::{Atlas, OTHER};
 pub use database::{Database, Location, Record, STALE_AFTER};
+pub use kept_atlas::KeptAtlas;
 use longest_match::LongestMatch;
 
 /// A map from addresses to regions.

@@ -5,6 +5,7 @@
 mod arguments;
 mod check;
 mod compare;
+mod events;
 mod failure;
 mod forecast;
 mod import;
@@ -16,9 +17,11 @@ mod watch;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 use anyhow::anyhow;
 use clap::{CommandFactory, Parser};
+use forebay_world::Timestamp;
 use jiff::tz::TimeZone;
 
 pub use arguments::Arguments;
@@ -51,6 +54,7 @@ pub fn main() -> ExitCode {
         Command::Run(options) => run::run(options),
         Command::Compare(options) => compare::run(options),
         Command::Import(options) => import::run(&options),
+        Command::Events(options) => events::run(&options),
         Command::Forecast(options) => forecast::run(options),
         Command::Train(options) => train::run(options),
         Command::Replay(options) => replay::run(&options),
@@ -84,6 +88,12 @@ pub fn main() -> ExitCode {
 fn time_zone(name: &str) -> Result<TimeZone, Failure> {
     zone::named(name)
         .map_err(|hint| Failure::Other(anyhow!("--time-zone {name}: not in the IANA time zone database"), hint))
+}
+
+/// The time of this machine's clock.
+fn now() -> Option<Timestamp> {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok()?;
+    u64::try_from(since.as_nanos()).ok().map(Timestamp::from_nanos)
 }
 
 /// Writes data to stdout.

@@ -5,7 +5,7 @@
 //! Nothing is simulated here.
 //!
 //! ```text
-//!   file ──▶ ScenarioSpec ──▶ site, demand, upset, replay ──▶ Scenario { Setup, ControllerConfig }
+//!   file ──▶ ScenarioSpec ──▶ site, demand, upset, replay, feed ──▶ Scenario { Setup, ControllerConfig }
 //! ```
 
 use std::path::{Path, PathBuf};
@@ -20,6 +20,7 @@ use crate::controller::ControllerConfig;
 use crate::policy::predictive;
 
 mod demand;
+mod feed;
 mod finding;
 mod names;
 mod replay;
@@ -60,7 +61,7 @@ pub struct Scenario {
 /// A file that a scenario was made from.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Input {
-    /// What it was read as: `replay`, `prefix_table`, `mmdb`.
+    /// What it was read as: `replay`, `prefix_table`, `mmdb`, `feed`.
     pub role: &'static str,
     /// Its name without folders.
     pub name: String,
@@ -200,6 +201,7 @@ fn check(
     let mut load = demand::check_load(&spec, &site, findings);
     let hazards = upset::check_hazards(&spec, findings);
     replay::check(&spec, &site, folder, findings);
+    feed::check(&spec, &site, folder, findings);
     let sound_so_far = findings.0.is_empty();
 
     // A recording is read only for a file that is sound so far: reading one takes time.
@@ -218,7 +220,7 @@ fn check(
 
     let (start, end, score_from) = check_span(&spec, recorded.as_ref(), overrides, findings);
     let crowds = demand::check_crowds(&spec, &site, start, findings);
-    let events = demand::check_events(&spec, &site, start, findings);
+    let mut events = demand::check_events(&spec, &site, start, findings);
     let faults = upset::check_faults(&spec, &site, start, findings);
     if sound_so_far && spec.load.is_empty() && spec.replay.is_none() {
         findings.add(
@@ -227,6 +229,12 @@ fn check(
             "[load.CLASS] or [replay] is needed",
             "add `[load.video]` with `sessions_per_second = 10.0`, for a class named video",
         );
+    }
+
+    let mut fed = feed::Fed::default();
+    if findings.0.is_empty() {
+        fed = feed::load(&spec, &site, folder, (start, end))?;
+        events.append(&mut fed.events);
     }
 
     let seed = overrides.seed.unwrap_or(spec.scenario.seed);
@@ -258,6 +266,8 @@ fn check(
     spec.scenario.seed = seed;
     spec.scenario.start = Some(unplaced(Instant(start)));
     spec.scenario.duration = Some(unplaced(end.since(start)));
+    spec.feed.clear();
+    spec.event.extend(fed.specs.into_iter().map(unplaced));
     if let Some(replay) = &mut spec.replay {
         replay.get_mut().forget_folders(overrides.replay.as_deref());
     }
@@ -269,7 +279,9 @@ fn check(
     } else {
         String::new()
     };
-    let (inputs, remarks) = recorded.map(|recorded| (recorded.inputs, recorded.remarks)).unwrap_or_default();
+    let (mut inputs, mut remarks) = recorded.map(|recorded| (recorded.inputs, recorded.remarks)).unwrap_or_default();
+    inputs.append(&mut fed.inputs);
+    remarks.append(&mut fed.remarks);
     Ok(Scenario {
         name: spec.scenario.name.get_ref().clone(),
         title: spec.scenario.title.clone(),

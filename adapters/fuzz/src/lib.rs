@@ -1,8 +1,10 @@
-//! What every fuzz target does: read bytes as a log of a format, whole and dribbling, and hold the report to what it
-//! promises.
+//! What fuzz targets do: read bytes as a log of a format, whole and dribbling, or as a feed of events, and hold the report
+//! to what it promises.
 
 use std::io::{self, Cursor, Read};
+use std::path::Path;
 
+use forebay_adapters::events::{EventOptions, UPLIFTS, parse_events};
 use forebay_adapters::query::read_queries_from;
 use forebay_adapters::{Input, LogFormat, QueryReport, ReadError, ReadOptions};
 
@@ -16,6 +18,27 @@ pub fn read_log(format: Option<LogFormat>, bytes: &[u8]) {
         (Ok(whole), Ok(dribbled)) => assert_eq!(whole, dribbled),
         (Err(whole), Err(dribbled)) => assert_eq!(whole.to_string(), dribbled.to_string()),
         (whole, dribbled) => panic!("{whole:?} differs from {dribbled:?}"),
+    }
+}
+
+/// Reads bytes as a feed of events, for a window of a year.
+pub fn read_events(bytes: &[u8]) {
+    let day = |text: &str| text.parse().expect("a day");
+    let options = EventOptions::of_window(day("2026-01-01"), day("2027-01-01"));
+    match parse_events(Path::new("fuzz"), bytes.to_vec(), &options) {
+        Ok(events) => {
+            assert_eq!(events.report.events, events.events.len() as u64);
+            assert!(events.events.is_sorted_by_key(|event| event.start));
+            for event in &events.events {
+                assert!(event.start < event.end, "{event:?}");
+                assert!(event.start < options.until && event.end > options.from, "{event:?}");
+                assert!(event.uplift.is_none_or(|uplift| UPLIFTS.contains(&uplift)), "{event:?}");
+                assert!(!event.id.contains(|c: char| c.is_control()), "{event:?}");
+            }
+            assert!(!events.report.to_string().is_empty());
+            let _ = events.report.sentences();
+        }
+        Err(error) => assert!(!error.hint().is_empty() && !error.allowed().is_empty(), "{error}"),
     }
 }
 

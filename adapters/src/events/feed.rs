@@ -163,6 +163,7 @@ impl Reader {
         }
     }
 
+    #[cfg_attr(not(feature = "fetch"), expect(unused_variables, reason = "files are read anew each time"))]
     fn read(&self, known: &Edition) -> Result<Came, FeedError> {
         match self {
             Reader::File(path) => Ok(Came::New(content_of(Input::open(path)?)?, Edition::default())),

@@ -31,16 +31,17 @@ impl<'a> Gathering<'a> {
         if start >= until || end <= from {
             return false;
         }
+        let printable = |text: &str| text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>();
         let or = |said: &[String], default: &[String]| if said.is_empty() { default.to_vec() } else { said.to_vec() };
         self.events.push(ExternalEvent {
-            id,
-            kind: announced.kind.clone().unwrap_or_else(|| self.options.kind.clone()),
+            id: printable(&id),
+            kind: announced.kind.as_ref().map_or_else(|| self.options.kind.clone(), |kind| printable(kind)),
             start,
             end,
             regions: or(&announced.regions, &self.options.regions),
             classes: or(&announced.classes, &self.options.classes),
             uplift: announced.uplift,
-            title: announced.title.clone(),
+            title: printable(&announced.title),
         });
         if self.events.len() >= 2 * INSTANCES_MOST {
             self.shorten();

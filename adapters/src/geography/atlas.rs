@@ -47,20 +47,35 @@ impl Atlas {
     pub fn open(files: &[PathBuf]) -> Result<Atlas, ReadError> {
         let mut atlas = Atlas::default();
         let _ = atlas.number(OTHER);
+        atlas.read(files)?;
+        Ok(atlas)
+    }
+
+    /// Opens the files anew. Regions that are known here keep their numbers.
+    ///
+    /// # Errors
+    /// As [`Atlas::open`].
+    pub fn opened_anew(&self, files: &[PathBuf]) -> Result<Atlas, ReadError> {
+        let mut atlas = Atlas { names: self.names.clone(), numbers: self.numbers.clone(), ..Atlas::default() };
+        atlas.read(files)?;
+        Ok(atlas)
+    }
+
+    fn read(&mut self, files: &[PathBuf]) -> Result<(), ReadError> {
         let mut table = BTreeMap::new();
         for path in files {
             let content = Input::open(path)?.read_all()?;
             let tail = &content[content.len().saturating_sub(DATABASE_TAIL)..];
             if memchr::memmem::rfind(tail, DATABASE_MARK).is_some() {
-                atlas.databases.push((path.clone(), Database::from_content(path, content)?));
+                self.databases.push((path.clone(), Database::from_content(path, content)?));
             } else {
                 let mut input = Input::from_reader(path, Cursor::new(content))?;
-                prefix_table::read(&mut input, &mut table, &mut |name| atlas.number(name))?;
+                prefix_table::read(&mut input, &mut table, &mut |name| self.number(name))?;
             }
         }
-        atlas.listed = table.len();
-        atlas.prefixes = LongestMatch::new(table);
-        Ok(atlas)
+        self.listed = table.len();
+        self.prefixes = LongestMatch::new(table);
+        Ok(())
     }
 
     /// Names of regions by number, first [`OTHER`], which no address is in unless a table says so; databases add to them while addresses are located.

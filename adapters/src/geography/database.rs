@@ -1,11 +1,13 @@
 //! Geolocation databases in MMDB format, of whichever schema.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::path::Path;
 
 use forebay_world::{Duration, Timestamp};
-use maxminddb::{LookupResult, PathElement, Reader};
+use maxminddb::{LookupResult, MaxMindDbError, PathElement, Reader, WithinOptions};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use crate::error::ReadError;
 use crate::input::Input;
@@ -42,16 +44,40 @@ impl Database {
     /// Reads a database into memory; it may be gzip.
     ///
     /// # Errors
-    /// [`ReadError::Database`], or why the file cannot be read.
+    /// [`ReadError::Database`] for a file that is none, and for one that is cut short or damaged in any place that can be
+    /// told; or why the file cannot be read.
     pub fn open(path: &Path) -> Result<Database, ReadError> {
         Database::from_content(path, Input::open(path)?.read_all()?)
     }
 
     /// A database whose file was read.
     pub(super) fn from_content(path: &Path, content: Vec<u8>) -> Result<Database, ReadError> {
-        let reader =
-            Reader::from_source(content).map_err(|source| ReadError::Database { path: path.to_owned(), source })?;
-        Ok(Database { reader })
+        let unusable = |source| ReadError::Database { path: path.to_owned(), source };
+        let reader = Reader::from_source(content).map_err(unusable)?;
+        let database = Database { reader };
+        database.walk().map_err(unusable)?;
+        Ok(database)
+    }
+
+    /// Walks the whole search tree and each record once: a database that is damaged is refused as it is opened, not when
+    /// an address is asked for. (The library's own check refuses those without a description, too.)
+    fn walk(&self) -> Result<(), MaxMindDbError> {
+        // A tree has one leaf more than it has nodes, unless it runs in circles.
+        let most = u64::from(self.reader.metadata().node_count) + 1;
+        let mut decoded = HashSet::new();
+        let networks = self.reader.networks(WithinOptions::default().include_networks_without_data())?;
+        for (leaf, found) in (1..).zip(networks) {
+            let found = found?;
+            if leaf > most {
+                return Err(MaxMindDbError::invalid_database("the search tree runs in circles"));
+            }
+            if let Some(offset) = found.offset()
+                && decoded.insert(offset)
+            {
+                found.decode::<IgnoredAny>()?;
+            }
+        }
+        Ok(())
     }
 
     /// What it calls itself: `GeoLite2-City`.
@@ -293,6 +319,77 @@ pub(super) mod tests {
         let error = opened(b"prefix,region\n").err().unwrap();
         assert!(error.to_string().contains("not a usable MMDB database"), "{error}");
         assert!(opened(&crate::input::tests::gzip(&mmdb(1, &records()))).is_ok());
+    }
+
+    #[test]
+    fn what_is_cut_short_or_damaged_is_refused_as_it_is_opened() {
+        let whole = mmdb(1_700_000_000, &records());
+        for cut in [0, 1, 100, whole.len() / 2, whole.len() - 30, whole.len() - 1] {
+            let error = opened(&whole[..cut]).err().unwrap();
+            assert!(
+                error.to_string().contains("not a usable MMDB database") && !error.hint().is_empty(),
+                "{cut}: {error}"
+            );
+        }
+        let mark = whole.windows(14).rposition(|bytes| bytes == b"\xab\xcd\xefMaxMind.com").unwrap();
+        // The root's sides: beyond the file, into the gap between tree and data, and back to the root.
+        for side in [u32::MAX - 1, whole.len() as u32, 0] {
+            let mut bytes = whole.clone();
+            bytes[..4].copy_from_slice(&side.to_be_bytes());
+            assert!(opened(&bytes).is_err(), "{side}");
+        }
+        // A record that is longer than the data.
+        let mut bytes = whole.clone();
+        bytes[mark - 3] = 0xff;
+        assert!(bytes != whole);
+        let _ = opened(&bytes);
+    }
+
+    /// MaxMind's own test database, cut and with single bits flipped: an error that names the file, or a database that
+    /// answers. It is where `FOREBAY_DATA` says.
+    #[test]
+    fn no_cut_and_no_flipped_bit_of_a_real_database_panics() {
+        let folder = std::env::var_os("FOREBAY_DATA")
+            .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data"), std::path::PathBuf::from);
+        let file = folder.join("GeoLite2-City-Test.mmdb");
+        let Ok(whole) = std::fs::read(&file) else {
+            eprintln!("{} is not there: not damaged", file.display());
+            return;
+        };
+        let try_one = |bytes: Vec<u8>| match Database::from_content(Path::new("city.mmdb"), bytes) {
+            Ok(database) => {
+                for address in ["81.2.69.160", "2.125.160.216", "89.160.20.112", "2001:218::1", "::", "255.255.255.255"]
+                {
+                    let _ = database.find(address.parse().unwrap());
+                    let _ = database.is_uniform(address.parse().unwrap(), 24);
+                }
+                let _ = (database.built(), database.kind());
+                true
+            }
+            Err(error) => {
+                assert!(error.to_string().starts_with("city.mmdb: not a usable MMDB database: "), "{error}");
+                assert!(!error.hint().is_empty() && !error.allowed().is_empty());
+                false
+            }
+        };
+        assert!(try_one(whole.clone()));
+        // Metadata stand at the end: nothing that is cut short is usable.
+        for cut in (0..whole.len()).step_by(97) {
+            assert!(!try_one(whole[..cut].to_vec()), "cut at {cut}");
+        }
+        let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(256));
+        let flips = proptest::collection::vec((any::<proptest::sample::Index>(), 0u32..8), 1..4);
+        runner
+            .run(&flips, |flips| {
+                let mut bytes = whole.clone();
+                for (index, bit) in flips {
+                    let at = index.index(bytes.len());
+                    bytes[at] ^= 1 << bit;
+                }
+                try_one(bytes);
+                Ok(())
+            })
+            .unwrap();
     }
 
     proptest! {

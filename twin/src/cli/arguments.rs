@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use forebay_adapters::{LogFormat, Vantage};
-use forebay_world::Duration;
+use forebay_world::{Duration, Timestamp};
 
 use crate::backtest::Aggregate;
 use crate::forecast::trained;
@@ -29,6 +29,8 @@ pub(super) enum Command {
     Compare(CompareOptions),
     /// Count the queries of DNS logs by time, region and class, without anybody's address
     Import(ImportOptions),
+    /// Print the events that calendars and tables announce, with all that recurs
+    Events(EventsOptions),
     /// Back-test forecasting models on recorded series
     Forecast(ForecastOptions),
     /// Train a forecasting model on recorded series, into a file
@@ -178,6 +180,29 @@ pub(super) struct ImportOptions {
     /// Write what was read, left out and withheld as JSON
     #[arg(long, value_name = "FILE")]
     pub(super) report: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct EventsOptions {
+    /// Feeds: calendars (iCalendar), CSV with columns id,start,end, or one JSON object a line; files, - for standard
+    /// input, or addresses that begin with https:// or http://
+    #[arg(required = true, value_name = "FEED")]
+    pub(super) feeds: Vec<String>,
+    /// Begin of the window [default: now]
+    #[arg(long, value_name = "TIME", value_parser = instant)]
+    pub(super) from: Option<Timestamp>,
+    /// End of the window, at most 400 days after its begin [default: 28 days after]
+    #[arg(long, value_name = "TIME", value_parser = instant)]
+    pub(super) until: Option<Timestamp>,
+    /// Time zone of times and days that carry none, by its IANA name [default: UTC]
+    #[arg(long, value_name = "ZONE")]
+    pub(super) time_zone: Option<String>,
+    /// Recorded demand, CSV as for forecast: print what events of each kind have brought, over its time
+    #[arg(long, value_name = "SERIES")]
+    pub(super) against: Option<PathBuf>,
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 #[derive(Args, Debug)]
@@ -350,6 +375,10 @@ fn vantage(text: &str) -> Result<Vantage, String> {
         .into_iter()
         .find(|vantage| vantage.name() == text)
         .ok_or_else(|| format!("allowed is one of {}", names.join(", ")))
+}
+
+fn instant(text: &str) -> Result<Timestamp, String> {
+    text.parse::<Timestamp>().map_err(|error| error.to_string())
 }
 
 fn span_or_zero(text: &str) -> Result<Duration, String> {

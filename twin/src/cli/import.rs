@@ -2,7 +2,6 @@
 
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use anyhow::anyhow;
 use forebay_adapters::demand::{CensusOptions, Demand, DemandOptions, read_demand};
@@ -40,7 +39,7 @@ pub(super) fn run(options: &ImportOptions) -> Result<Answer, Failure> {
             format: options.format,
             zone: options.time_zone.as_deref().map(super::time_zone).transpose()?,
             year: options.year,
-            now: now(),
+            now: super::now(),
             vantage: None,
             dedupe: options.dedupe,
             ..ReadOptions::default()
@@ -105,11 +104,6 @@ fn classes(options: &ImportOptions) -> Result<NameClasses, Failure> {
         classes.add_zone(zone).map_err(|error| refused("zone", error))?;
     }
     Ok(classes)
-}
-
-fn now() -> Option<Timestamp> {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok()?;
-    u64::try_from(since.as_nanos()).ok().map(Timestamp::from_nanos)
 }
 
 /// What is known of where clients are, for the report.

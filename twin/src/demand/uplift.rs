@@ -179,8 +179,8 @@ mod tests {
         assert!((belief.factor() - 1.5).abs() < 1e-12);
         // The spread of events, that of their kind, and that of all kinds, as much each.
         assert!((belief.log_spread - SPREAD * 3f64.sqrt()).abs() < 1e-12);
-        assert_eq!(Uplifts::default().believe("x", 0.0).factor(), 0.5);
-        assert_eq!(Uplifts::default().believe("x", 1e9).factor(), 20.0);
+        assert!((Uplifts::default().believe("x", 0.0).factor() - 0.5).abs() < 1e-9);
+        assert!((Uplifts::default().believe("x", 1e9).factor() - 20.0).abs() < 1e-9);
     }
 
     #[test]
@@ -200,7 +200,7 @@ mod tests {
         let nothing = Uplifts::default();
         assert!((nothing.expect("football", Some(7.0), 1.5).factor() - 7.0).abs() < 1e-9);
         assert_eq!(nothing.expect("football", Some(f64::NAN), 1.5), nothing.believe("football", 1.5));
-        assert_eq!(nothing.expect("football", Some(1e6), 1.5).factor(), 20.0);
+        assert!((nothing.expect("football", Some(1e6), 1.5).factor() - 20.0).abs() < 1e-9);
         let mut boasted = Uplifts::default();
         (0..12).for_each(|_| boasted.learn("football", 1.4, Some(8.0)));
         let weighed = boasted.expect("football", Some(8.0), 1.5).factor();

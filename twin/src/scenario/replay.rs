@@ -188,7 +188,7 @@ fn point_of(text: &str) -> f64 {
 }
 
 /// What a file is, for the manifest of a run.
-fn describe(role: &'static str, path: &Path) -> Result<Input, ScenarioError> {
+pub(super) fn describe(role: &'static str, path: &Path) -> Result<Input, ScenarioError> {
     let unreadable =
         |source| ScenarioError::Recording(Box::new(ReadError::Unreadable { path: path.to_owned(), source }));
     let mut hasher = blake3::Hasher::new();

@@ -12,12 +12,14 @@ use toml::Spanned;
 use crate::controller::ControllerConfig;
 
 mod demand;
+mod feed;
 mod replay;
 mod shape;
 mod time;
 mod upset;
 
 pub use demand::{CatalogueSpec, ContentSpec, CrowdSpec, DnsSpec, EventSpec, LoadSpec, RegionLoadSpec};
+pub use feed::FeedSpec;
 pub use replay::{ReplayKind, ReplaySpec, TakenSpec};
 pub use shape::Shape;
 pub use time::{Instant, When};
@@ -56,6 +58,9 @@ pub struct ScenarioSpec {
     /// `[[event]]`
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub event: Vec<Spanned<EventSpec>>,
+    /// `[[feed]]`
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub feed: Vec<Spanned<FeedSpec>>,
     /// `[dns]`
     #[serde(default)]
     pub dns: DnsSpec,

@@ -130,7 +130,7 @@ mod tests {
     #[test]
     fn other_events_and_gaps_are_not_what_is_usual() {
         let mut values = weeks();
-        let matches: Vec<Past> = (2..7).map(|week| past("match", week * 168 + 20, 2)).collect();
+        let matches: Vec<Past> = (3..6).map(|week| past("match", week * 168 + 20, 2)).collect();
         for event in &matches {
             let hour = (event.start.as_secs_f64() / 3600.0) as usize;
             values[hour..hour + 2].iter_mut().for_each(|value| *value = value.map(|value| 3.0 * value));
@@ -146,7 +146,7 @@ mod tests {
         let mut gapped = values.clone();
         gapped[4 * 168 + 21] = None;
         let gapped = Recorded { values: &gapped, ..recorded };
-        assert_eq!(gapped.factor(&matches[2], &matches), None);
+        assert_eq!(gapped.factor(&matches[1], &matches), None);
         assert_eq!(recorded.factor(&past("match", 30 * 168, 2), &[]), None);
         assert_eq!(recorded.factor(&past("match", 5, 0), &[]), None);
     }
@@ -180,7 +180,9 @@ mod tests {
         eprintln!("{taught:?} {:?}", kinds.map(|belief| (belief.factor(), belief.log_spread)));
         let [marathon, thanksgiving, christmas, new_year, storm] = taught[..] else { panic!("{taught:?}") };
         assert!(marathon > 1.2 && new_year > 1.1, "{taught:?}");
-        assert!(thanksgiving < 0.9 && christmas < 0.9 && storm < 0.5, "{taught:?}");
-        assert!(kinds[0].factor() > kinds[1].factor() && kinds[1].factor() > kinds[3].factor());
+        assert!(thanksgiving < 0.9 && christmas < 0.9 && storm < 0.7, "{taught:?}");
+        // What happened once is half believed, what happened twice more.
+        assert!(kinds[0].factor() < marathon && kinds[2].factor() < new_year && kinds[0].factor() > 1.1);
+        assert!(kinds[1].factor() < 0.8 && kinds[1].log_spread < kinds[3].log_spread);
     }
 }
