@@ -52,7 +52,7 @@ impl Ensemble {
             trained,
             begin,
             seen: 0,
-            calibration: Calibration::new(pace, 1),
+            calibration: Calibration::new(pace, self.horizon, grid.week()),
             since_update: 0,
             issues: VecDeque::new(),
             losses: VecDeque::new(),
@@ -146,7 +146,7 @@ impl Following {
                 for (weight, rows) in weights.iter().zip(&members) {
                     row.iter_mut().zip(&rows[ahead]).for_each(|(sum, log)| *sum += weight * log);
                 }
-                self.calibration.correct(0, &row)
+                self.calibration.correct(ahead, &row)
             })
             .collect();
         Some(Issue { first: self.seen, scale: known.unit(), members, issued })
@@ -174,7 +174,7 @@ impl Following {
             let Some(ahead) = at.checked_sub(issue.first).filter(|ahead| *ahead < self.ensemble.horizon) else {
                 continue;
             };
-            self.calibration.observe(0, &issue.issued[ahead], features::log_of(value, issue.scale));
+            self.calibration.observe(ahead, &issue.issued[ahead], features::log_of(value, issue.scale));
             let members = issue.members.len();
             let loss = loss.get_or_insert_with(|| Loss { at, count: 0, sums: vec![0.0; members] });
             loss.count += 1;
