@@ -332,3 +332,75 @@ fn an_interrupted_run_leaves_a_readable_directory() {
     }
     data(&["replay", text(&out)]);
 }
+
+/// Three weeks by the hour: a day, a quieter Sunday, and another on the holiday.
+fn hourly_series(folder: &Path) -> PathBuf {
+    let file = folder.join("hours.csv");
+    let mut rows = String::from("timestamp,value\n");
+    for hour in 0..24 * 22 {
+        let (day, of_day) = (hour / 24, hour % 24);
+        // It begins on a Monday.
+        let quiet = day % 7 == 6 || day == 16;
+        let value = 100 + 6 * (of_day * (24 - of_day)) / if quiet { 4 } else { 1 } + (hour * 37) % 23;
+        let date = format!("2026-06-{:02}", day + 1);
+        rows.push_str(&format!("{date}T{of_day:02}:00:00Z,{value}\n"));
+    }
+    fs::write(&file, rows).expect("written");
+    file
+}
+
+#[test]
+fn a_back_test_tells_each_seed_its_interval_and_who_is_worse_than_the_simple_ones() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let series = hourly_series(folder.path());
+    let models = "naive,seasonal-naive-day,ets,structural,naive+,boosted";
+    let mut arguments = vec!["forecast", text(&series), "--model", models, "--seeds", "2", "--seed", "5"];
+    arguments.extend(["--train-days", "15", "--test-days", "7", "--resample", "1h", "--horizon", "4h"]);
+    let page = data(&arguments);
+    assert!(page.contains("means over 2 seeds"), "{page}");
+    for model in ["structural", "naive+", "boosted"] {
+        let said = format!("{model}: worst ratio to the best of naive, seasonal-naive-day, ets: ");
+        assert!(page.contains(&said) && page.contains(" on hours"), "{page}");
+    }
+    arguments.push("--json");
+    let lines = data(&arguments);
+    let rows: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).expect("an object a line")).collect();
+    let (kinds, of_series): (Vec<&Value>, Vec<&Value>) = rows.iter().partition(|row| row.get("series").is_none());
+    assert_eq!((kinds.len(), of_series.len()), (7, 7), "{lines}");
+    for row in &kinds {
+        for key in ["horizon_steps", "gm_wql", "gm_mase", "cov90", "under_q90", "cpu_s", "gm_wql_low", "gm_wql_high"] {
+            assert!(row[key].is_number(), "{key}: {row}");
+        }
+        let [low, mean, high] = ["gm_wql_low", "gm_wql", "gm_wql_high"].map(|key| row[key].as_f64().expect("a number"));
+        assert!(low <= mean + 1e-9 && mean <= high + 1e-9, "{row}");
+    }
+    // Only what is trained depends on a seed.
+    let seeds_of = |model: &str| -> Vec<u64> {
+        let rows = kinds.iter().filter(|row| row["model"] == model);
+        rows.map(|row| row["seed"].as_u64().expect("a seed")).collect()
+    };
+    assert_eq!((seeds_of("boosted"), seeds_of("naive+")), (vec![5, 6], vec![5]));
+}
+
+#[test]
+fn holidays_are_read_and_a_date_that_is_none_is_refused() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (series, holidays) = (hourly_series(folder.path()), folder.path().join("holidays.csv"));
+    fs::write(&holidays, "date,name\n2026-06-17,Founders' Day\n").expect("written");
+    let mut arguments = vec!["forecast", text(&series), "--model", "structural", "--json"];
+    arguments.extend(["--train-days", "15", "--test-days", "7", "--resample", "1h", "--horizon", "24h"]);
+    let wql = |arguments: &[&str]| -> f64 {
+        let lines = data(arguments);
+        let row: Value = serde_json::from_str(lines.lines().next_back().expect("a line")).expect("an object");
+        row["wql"].as_f64().expect("a loss")
+    };
+    let without = wql(&arguments);
+    arguments.extend(["--holidays", text(&holidays)]);
+    let with = wql(&arguments);
+    assert!(with < without, "{with} with, {without} without");
+    fs::write(&holidays, "date,name\n2026-06-17,Founders' Day\n17.6.2026,again\n").expect("written");
+    let refused = forebay(&arguments);
+    assert_eq!(refused.status.code(), Some(2));
+    let said = stderr(&refused);
+    assert!(said.contains("holidays.csv:3: ") && said.contains("hint:"), "{said}");
+}

@@ -116,11 +116,11 @@ mod tests {
             ("", "an empty file"),
             ("day\n2026-12-25\n", "no column \"date\" among day"),
             ("2026-12-25\n", "no column \"date\""),
-            ("date,name\n2026-12-25\n", "line 2: 1 fields"),
-            ("date\n2026-12-25\n2026-02-30\n", "line 3: date \"2026-02-30\" is none"),
-            ("date\n25.12.2026\n", "line 2: date \"25.12.2026\" is none"),
-            ("date\n2026-12-25T00:00:00\n", "line 2: date"),
-            ("date\n\"2026-12-25\n", "line 2: a quote that is not closed"),
+            ("date,name\n2026-12-25\n", ":2: 1 fields"),
+            ("date\n2026-12-25\n2026-02-30\n", ":3: date \"2026-02-30\" is none"),
+            ("date\n25.12.2026\n", ":2: date \"25.12.2026\" is none"),
+            ("date\n2026-12-25T00:00:00\n", ":2: date"),
+            ("date\n\"2026-12-25\n", ":2: a quote that is not closed"),
         ] {
             let error = read(text).unwrap_err();
             assert!(error.to_string().contains(said), "{text:?}: {error}");

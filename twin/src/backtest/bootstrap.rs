@@ -18,8 +18,8 @@ const DRAWS: usize = 2_000;
 ///
 /// # Panics
 /// When the two are not of the same series and days.
-pub(super) fn interval(losses: &Losses, units: &Losses) -> Option<(f64, f64)> {
-    let shape = |of: &Losses| of.iter().map(Vec::len).collect::<Vec<_>>();
+pub(super) fn interval(losses: &[Vec<f64>], units: &[Vec<f64>]) -> Option<(f64, f64)> {
+    let shape = |of: &[Vec<f64>]| of.iter().map(Vec::len).collect::<Vec<_>>();
     assert_eq!(shape(losses), shape(units), "the same series and days");
     if losses.iter().all(|days| days.len() <= 1) || losses.iter().any(Vec::is_empty) {
         return None;
@@ -94,8 +94,8 @@ mod tests {
 
     #[test]
     fn one_day_and_no_loss_tell_nothing() {
-        assert_eq!(interval(&vec![vec![1.0]; 4], &vec![vec![2.0]; 4]), None);
-        assert_eq!(interval(&vec![vec![0.0, 1.0]; 2], &vec![vec![1.0, 1.0]; 2]), None);
-        assert_eq!(interval(&vec![], &vec![]), None);
+        assert_eq!(interval(&[vec![1.0], vec![1.0]], &[vec![2.0], vec![2.0]]), None);
+        assert_eq!(interval(&[vec![0.0, 1.0]], &[vec![1.0, 1.0]]), None);
+        assert_eq!(interval(&[], &[]), None);
     }
 }

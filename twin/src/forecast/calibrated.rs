@@ -78,7 +78,7 @@ impl Calibrated {
             inner,
             early: None,
             rehearsal,
-            calibration: Calibration::new(pace, rehearsal.horizon),
+            calibration: Calibration::new(pace, rehearsal.horizon, grid.week()),
             scale: Scale::new(grid.week()),
             seen: 0,
             since_update: 0,
@@ -296,14 +296,14 @@ mod tests {
 
     #[test]
     fn leads_are_corrected_apart() {
-        /// Right for the next two steps, far too sure beyond.
+        /// Right for the next four steps, far too sure beyond.
         #[derive(Clone)]
         struct Sure;
         impl Follower for Sure {
             fn observe(&mut self, _value: Option<f64>) {}
             fn forecast(&mut self, steps: usize) -> Result<Outlook, Unfit> {
                 let row = |ahead| {
-                    let sigma = if ahead < 2 { 0.2 } else { 0.02 };
+                    let sigma = if ahead < 4 { 0.2 } else { 0.02 };
                     LEVELS.map(|level| 100.0 * (sigma * normal_quantile(level)).exp())
                 };
                 Ok(Outlook { quantiles: Quantiles::new((0..steps).map(row).collect()), by: "sure", instead: None })
@@ -312,13 +312,14 @@ mod tests {
                 Box::new(self.clone())
             }
         }
-        let mut follower = Calibrated::new(Box::new(Sure), &grid(), Rehearsal::new(&grid(), 4, 0));
-        noise(2, 2_000).iter().for_each(|value| follower.observe(Some(*value)));
-        let rows = follower.forecast(4).unwrap().quantiles;
-        let width = |ahead: usize| (rows.rows()[ahead][10] / rows.rows()[ahead][0]).ln();
-        for ahead in 0..4 {
+        let quarters = Grid::utc(Timestamp::EPOCH, Duration::from_mins(15));
+        let mut follower = Calibrated::new(Box::new(Sure), &quarters, Rehearsal::new(&quarters, 8, 0));
+        noise(2, 4_000).iter().for_each(|value| follower.observe(Some(*value)));
+        let rows = follower.forecast(8).unwrap().quantiles;
+        for (ahead, row) in rows.rows().iter().enumerate() {
             // 2 z of the 95 % quantile times 0.2: near for every lead in the end.
-            assert!((width(ahead) - 0.658).abs() < 0.15, "{ahead}: {}", width(ahead));
+            let width = (row[10] / row[0]).ln();
+            assert!((width - 0.658).abs() < 0.15, "{ahead}: {width}");
         }
     }
 

@@ -119,7 +119,7 @@ impl Ensemble {
             trained,
             begin,
             seen: 0,
-            calibration: Calibration::new(pace, 1),
+            calibration: Calibration::new(pace, self.horizon, grid.week()),
             since_update: 0,
             issues: VecDeque::new(),
             losses: Losses::new(self.members.len(), grid.week()),
@@ -208,7 +208,7 @@ impl Following {
                 for (weight, rows) in weights.iter().zip(&members) {
                     row.iter_mut().zip(&rows[ahead]).for_each(|(sum, log)| *sum += weight * log);
                 }
-                self.calibration.correct(0, &row)
+                self.calibration.correct(ahead, &row)
             })
             .collect();
         Some(Issue { first: self.seen, scale, most, members, issued })
@@ -244,7 +244,7 @@ impl Following {
             let Some(ahead) = at.checked_sub(issue.first).filter(|ahead| *ahead < self.ensemble.horizon) else {
                 continue;
             };
-            self.calibration.observe(0, &issue.issued[ahead], features::log_of(value, issue.scale));
+            self.calibration.observe(ahead, &issue.issued[ahead], features::log_of(value, issue.scale));
             count += 1;
             for (sum, rows) in sums.iter_mut().zip(&issue.members) {
                 // Levels 0.1 to 0.9, in units of the series.

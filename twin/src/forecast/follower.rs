@@ -121,8 +121,7 @@ fn guarded(model: &dyn Model, past: &Past<'_>, steps: usize) -> Result<Outlook, 
         Ok(quantiles) => quantiles,
         Err(why) => return standby(model.name(), past, steps, why),
     };
-    let most = past.values().iter().copied().fold(0.0, f64::max);
-    match explosion(&quantiles, most) {
+    match explosion(&quantiles, past.most()) {
         Some(why) => standby(model.name(), past, steps, why),
         None => Ok(Outlook { quantiles, by: model.name(), instead: None }),
     }

@@ -12,6 +12,7 @@ pub(super) mod part;
 pub(super) mod perceptron;
 pub(super) mod recurrent;
 mod smoothing;
+pub(super) mod structural;
 
 use std::sync::Arc;
 
@@ -52,6 +53,11 @@ impl<'a> Past<'a> {
     /// Place of the first value in the grid.
     pub fn first(&self) -> usize {
         self.first
+    }
+
+    /// The most of them; zero when there are none above it.
+    pub fn most(&self) -> f64 {
+        self.values.iter().copied().fold(0.0, f64::max)
     }
 
     /// The steps and their clock.
@@ -129,8 +135,17 @@ pub trait Model: Send + Sync {
 }
 
 /// The models there are, by name.
-pub const NAMES: &[&str] =
-    &["naive", "seasonal-naive-day", "seasonal-naive-week", "ets", "mstl", "boosted", "perceptron", "lstm"];
+pub const NAMES: &[&str] = &[
+    "naive",
+    "seasonal-naive-day",
+    "seasonal-naive-week",
+    "ets",
+    "mstl",
+    "structural",
+    "boosted",
+    "perceptron",
+    "lstm",
+];
 
 /// Makes the model called `name`, trained on `set` for `steps` steps ahead where it is one that is trained. The same
 /// set and seed make the same model. `None` when there is none of that name.
@@ -152,6 +167,7 @@ pub fn train(name: &str, set: &[Past<'_>], steps: usize, seed: u64) -> Option<Re
             "seasonal-naive-week" => Arc::new(naive::SeasonalNaive { name: "seasonal-naive-week", days: 7 }),
             "ets" => Arc::new(smoothing::Ets),
             "mstl" => Arc::new(smoothing::Mstl),
+            structural::NAME => Arc::new(structural::Structural),
             _ => return None,
         }),
     })

@@ -18,7 +18,7 @@ use super::ensemble::Ensemble;
 use super::follower::{Applied, Follower, History};
 use super::grid::Grid;
 use super::model::part::Part;
-use super::model::{self, Model, Past, Unfit};
+use super::model::{self, Model, Past, Unfit, structural};
 use super::online::{self, Online};
 
 /// A trained forecaster, ready to follow any series on steps like those it was trained on.
@@ -213,6 +213,7 @@ impl Kind {
 
     fn follow(&self, grid: &Grid, keep: usize, trained: usize) -> Box<dyn Follower> {
         match self {
+            Kind::Model(model) if model.name() == structural::NAME => structural::follow(grid, keep),
             Kind::Model(model) => match model.member() {
                 Some(member) => Box::new(Alone::new(model.name(), member, grid, keep)),
                 None => Box::new(Applied::new(Arc::clone(model), History::new(grid.clone(), keep))),

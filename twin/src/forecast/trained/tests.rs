@@ -359,3 +359,49 @@ fn a_plus_makes_the_calibrated_one() {
         assert_ne!(calibrated.quantiles, raw.quantiles, "{name}");
     }
 }
+
+/// A day's wave, at a third of its height on Sundays and on these days.
+fn week(grid: &Grid, n: usize, quiet: &[usize], seed: u64) -> Vec<f64> {
+    let mut chance = Chance::new(seed, "holidays");
+    let mut level = 0.0;
+    (0..n)
+        .map(|at| {
+            let moment = grid.moment(at);
+            let sunday = moment.weekday == 6 || quiet.contains(&(at / grid.day()));
+            let wave = 1.0 - 0.6 * (moment.day * std::f64::consts::TAU).cos();
+            level = 0.98 * level + 0.02 * chance.normal();
+            100.0 * wave * if sunday { 0.33 } else { 1.0 } * (level + 0.05 * chance.normal()).exp()
+        })
+        .collect()
+}
+
+#[test]
+fn holidays_are_forecast_better_by_all_who_know_weekdays() {
+    let plain = Grid::utc(Timestamp::EPOCH, Duration::from_hours(1));
+    // Working days in 1970, which began on a Thursday; the last two are the test.
+    let quiet = [5, 12, 20, 26, 34, 40, 47, 53, 60, 62];
+    assert!(quiet.iter().all(|day| plain.moment(24 * day).weekday < 5));
+    let knowing = plain.clone().with_holidays(quiet.map(|day| day as i32));
+    let (train_days, all) = (56, 24 * 63);
+    let series: Vec<Vec<f64>> = (0..3).map(|seed| week(&plain, all, &quiet, seed)).collect();
+    let error = |name: &str, grid: &Grid| -> f64 {
+        let trained_on: Vec<Past<'_>> =
+            series.iter().map(|values| Past::new(grid, 0, &values[..24 * train_days])).collect();
+        let trained = train(name, &trained_on, 4, 1).unwrap().unwrap();
+        let mut sum = 0.0;
+        for values in &series {
+            let mut follower = trained.follow(grid, 24 * train_days, 24 * train_days);
+            for at in 0..all - 4 {
+                if quiet[8..].contains(&(at / 24)) {
+                    let forecast = follower.forecast(4).unwrap().quantiles;
+                    sum += (0..4).map(|ahead| (forecast.median(ahead) - values[at + ahead]).abs()).sum::<f64>();
+                }
+                follower.observe(Some(values[at]));
+            }
+        }
+        sum
+    };
+    let models = ["structural", "boosted", "perceptron", ENSEMBLE];
+    let ratios = models.map(|name| (name, error(name, &knowing) / error(name, &plain)));
+    assert!(ratios.iter().all(|(_, ratio)| *ratio < 0.8), "{ratios:?}");
+}
