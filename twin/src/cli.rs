@@ -9,6 +9,7 @@ mod failure;
 mod forecast;
 mod import;
 mod interrupt;
+mod plan;
 mod replay;
 mod run;
 mod watch;
@@ -51,6 +52,7 @@ pub fn main() -> ExitCode {
         Command::Compare(options) => compare::run(options),
         Command::Import(options) => import::run(&options),
         Command::Forecast(options) => forecast::run(options),
+        Command::Plan(options) => plan::run(&options),
         Command::Replay(options) => replay::run(&options),
         Command::Check(options) => check::run(&options),
         Command::Completions { shell } => {
