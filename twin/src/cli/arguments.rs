@@ -246,7 +246,7 @@ pub(super) struct PlanOptions {
     #[arg(long, value_name = "SPAN", default_value = "15min", value_parser = span)]
     pub(super) step: Duration,
     /// Money for machines an hour, in place of the guard's
-    #[arg(long, value_name = "PRICE", value_parser = price)]
+    #[arg(long, value_name = "PRICE", value_parser = price, allow_negative_numbers = true)]
     pub(super) budget: Option<f64>,
     /// Seed of what is trained and sampled
     #[arg(long, short, default_value_t = 1)]

@@ -1,6 +1,9 @@
 //! How many sessions a region × class shall be ready for, interval by interval: the newsvendor's answer for the most that
 //! each interval may bring, joined over time by what changes cost.
 //!
+//! Machines are launched so that they are ready when an interval begins and stay to its end: what matters of it is the
+//! most sessions within, a quantile over futures of the whole of it and not of its steps one by one.
+//!
 //! Capacity is counted in grains, the sessions that one machine of the smallest flavour serves; larger flavours make
 //! many grains cheaper. Which flavours they become is for `plan::mix` to say.
 

@@ -2,11 +2,11 @@
 //!
 //! A heuristic first: machines by size, the largest first, each on the used host whose room it matches best, by the dot
 //! product of what it needs and what is left (R. Panigrahy et al., "Heuristics for vector bin packing", 2011), and first
-//! fit beside it. Where that uses more hosts than the lower bound, or leaves something out, and the instance is small,
+//! fit beside it, alone where there are very many. Where that uses more hosts than the lower bound, or leaves something out, and the instance is small,
 //! branch and bound decides, within a fixed number of nodes. What comes out says how it was found and how far it may be
 //! from the best: never more than its gap to the bound.
 
-use forebay_world::Room;
+use forebay_world::{HostLedger, Room};
 use microlp::{ComparisonOp, OptimizationDirection, Problem, SolveOptions, Variable};
 use serde::{Deserialize, Serialize};
 
@@ -71,6 +71,9 @@ const SMALL: usize = 48;
 /// … within so many nodes.
 const NODES: u64 = 300;
 
+/// With more machines × hosts than this, no best match is looked for.
+const LARGE: usize = 2_000_000;
+
 /// Puts machines, so many of each size, on hosts with so much room.
 pub fn pack(rooms: &[Room], sizes: &[Room], counts: &[u32]) -> Packing {
     assert_eq!(sizes.len(), counts.len(), "a count for each size");
@@ -80,11 +83,14 @@ pub fn pack(rooms: &[Room], sizes: &[Room], counts: &[u32]) -> Packing {
         counts.iter().sum::<u32>() - placed
     };
     let used = |hosts: &[Vec<u32>]| hosts.iter().filter(|counts| counts.iter().any(|count| *count > 0)).count();
-    let (mut method, mut hosts) = [Method::DotProduct, Method::FirstFit]
-        .map(|method| (method, decreasing(rooms, sizes, counts, method)))
+    let machines = counts.iter().map(|count| *count as usize).sum::<usize>();
+    let matched = (machines.saturating_mul(rooms.len()) <= LARGE).then(|| best_match(rooms, sizes, counts));
+    let (mut method, mut hosts) = matched
+        .map(|hosts| (Method::DotProduct, hosts))
         .into_iter()
+        .chain([(Method::FirstFit, first_fit(rooms, sizes, counts))])
         .min_by_key(|(_, hosts)| (missing(hosts), used(hosts)))
-        .expect("two were tried");
+        .expect("one at least was tried");
     let better = missing(&hosts) > 0 || used(&hosts) > bound as usize;
     if better
         && rooms.len() * sizes.len() <= SMALL
@@ -156,10 +162,10 @@ fn most_of(room: &Room, size: &Room) -> u64 {
     PARTS.map(|part| part(room).checked_div(part(size)).unwrap_or(u64::MAX)).into_iter().min().unwrap_or(0)
 }
 
-/// Machines by size, the largest first, one after the other.
-fn decreasing(rooms: &[Room], sizes: &[Room], counts: &[u32], method: Method) -> Vec<Vec<u32>> {
+/// Sizes, the largest share of all hosts together first, and the shares of each.
+fn by_volume(rooms: &[Room], sizes: &[Room]) -> (Vec<usize>, impl Fn(&Room) -> [f64; 3]) {
     let totals = PARTS.map(|part| rooms.iter().map(|room| part(room) as f64).sum::<f64>().max(1.0));
-    let parts = |room: &Room| {
+    let parts = move |room: &Room| {
         let mut shares = PARTS.map(|part| part(room) as f64);
         shares.iter_mut().zip(&totals).for_each(|(share, total)| *share /= total);
         shares
@@ -167,6 +173,12 @@ fn decreasing(rooms: &[Room], sizes: &[Room], counts: &[u32], method: Method) ->
     let mut order: Vec<usize> = (0..sizes.len()).collect();
     let volume = |size: usize| parts(&sizes[size]).iter().sum::<f64>();
     order.sort_by(|a, b| volume(*b).total_cmp(&volume(*a)).then(a.cmp(b)));
+    (order, parts)
+}
+
+/// Machines by size, the largest first, each on the used host that it matches best, or on a new one.
+fn best_match(rooms: &[Room], sizes: &[Room], counts: &[u32]) -> Vec<Vec<u32>> {
+    let (order, parts) = by_volume(rooms, sizes);
     let mut left = rooms.to_vec();
     let mut hosts = vec![vec![0; sizes.len()]; rooms.len()];
     let mut used = vec![false; rooms.len()];
@@ -175,13 +187,8 @@ fn decreasing(rooms: &[Room], sizes: &[Room], counts: &[u32], method: Method) ->
         let match_of = |room: &Room| parts(room).iter().zip(&need).map(|(left, need)| left * need).sum::<f64>();
         for _ in 0..counts[size] {
             let fitting = || (0..rooms.len()).filter(|host| left[*host].fits(&sizes[size]));
-            let open = || fitting().filter(|host| used[*host]);
-            // A new host only where no used one has room: the first or, by match, that with the most of what is needed.
             let best = |a: &usize, b: &usize| match_of(&left[*a]).total_cmp(&match_of(&left[*b])).then(b.cmp(a));
-            let chosen = match method {
-                Method::FirstFit => open().next().or_else(|| fitting().next()),
-                _ => open().max_by(best).or_else(|| fitting().max_by(best)),
-            };
+            let chosen = fitting().filter(|host| used[*host]).max_by(best).or_else(|| fitting().max_by(best));
             let Some(host) = chosen else { break };
             let (room, size_of) = (&mut left[host], &sizes[size]);
             room.cpu = room.cpu - size_of.cpu;
@@ -189,6 +196,21 @@ fn decreasing(rooms: &[Room], sizes: &[Room], counts: &[u32], method: Method) ->
             room.bandwidth = room.bandwidth - size_of.bandwidth;
             hosts[host][size] += 1;
             used[host] = true;
+        }
+    }
+    hosts
+}
+
+/// Machines by size, the largest first, each on the first host with room.
+fn first_fit(rooms: &[Room], sizes: &[Room], counts: &[u32]) -> Vec<Vec<u32>> {
+    let (order, _) = by_volume(rooms, sizes);
+    let mut ledger = HostLedger::new(rooms.iter().copied());
+    let mut hosts = vec![vec![0; sizes.len()]; rooms.len()];
+    for size in order {
+        for _ in 0..counts[size] {
+            let Some(host) = ledger.first_fit(&sizes[size]) else { break };
+            ledger.take(host, &sizes[size]);
+            hosts[host][size] += 1;
         }
     }
     hosts
@@ -323,7 +345,7 @@ mod tests {
                 let placed: u32 = packing.hosts.iter().map(|host| host[size]).sum();
                 prop_assert_eq!(placed + packing.left_out[size], *count);
                 // What was left out fits nowhere.
-                if packing.left_out[size] > 0 && packing.method == Method::DotProduct {
+                if packing.left_out[size] > 0 && packing.method != Method::BranchAndBound {
                     let free = |host: usize| {
                         let mut left = hosts[host];
                         for (other, placed) in packing.hosts[host].iter().enumerate() {
@@ -341,6 +363,16 @@ mod tests {
                 prop_assert!(packing.gap() >= 0.0);
             }
         }
+    }
+
+    #[test]
+    fn very_many_are_packed_all_the_same() {
+        let hosts = rooms(&[(64, 256, 40), (32, 64, 20)].repeat(3000));
+        let sizes = rooms(&[(2, 4, 1), (8, 16, 4)]);
+        let packing = pack(&hosts, &sizes, &[40_000, 15_000]);
+        assert!(packing.is_whole() && fits(&hosts, &sizes, &packing.hosts));
+        assert_eq!(packing.method, Method::FirstFit);
+        assert!(packing.gap() < 0.5, "{}", packing.gap());
     }
 
     #[test]

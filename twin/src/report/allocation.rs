@@ -100,7 +100,8 @@ pub fn page(plan: &AllocationPlan) -> String {
         header.model,
         header.series.join(", ")
     );
-    page.push_str(&format!("\n{}", cells(plan)));
+    page.push_str("\nsessions and needs of each region and class at their highest, machines over the whole time:\n");
+    page.push_str(&cells(plan).to_string());
     page.push_str(&format!("\n{}", hosts(plan)));
     page.push_str(&schedule(plan));
     let totals = &plan.totals;

@@ -177,7 +177,8 @@ impl Planner<'_> {
             if now > then {
                 let count = now - then;
                 let ahead = lead(count, flavour);
-                launches.push(Change { at: from.saturating_sub(ahead), flavour: name, spot, count });
+                let at = from.saturating_sub(ahead).floor_to(Duration::from_secs(1));
+                launches.push(Change { at, flavour: name, spot, count });
                 cost += price * f64::from(count) * ahead.as_hours_f64();
             } else if then > now {
                 let count = then - now;
