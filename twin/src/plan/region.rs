@@ -103,6 +103,90 @@ impl Region<'_> {
         }
     }
 
+    /// Takes sessions of another region in, as many as there is room for beside all that is served already: what machines
+    /// have to spare first, then more machines, the cheapest for each session first. The sessions taken; nothing changes
+    /// for those who were there.
+    pub fn take_in(&self, answer: &mut Answer, guest: Claim) -> f64 {
+        let class = guest.class;
+        let bandwidth = self.bandwidths[class.index()];
+        let spare = (self.access - self.load(&answer.claims)).max(0.0);
+        let sent = if bandwidth > 0.0 { guest.sessions.min(spare / bandwidth) } else { guest.sessions };
+        let claimed: f64 = answer.claims.iter().filter(|claim| claim.class == class).map(|claim| claim.sessions).sum();
+        let served = claimed - answer.unserved(class);
+        let mut machines = answer.mix.machines.clone();
+        let mut hosts = answer.packing.hosts.clone();
+        let mut left: Vec<Room> = hosts.iter().zip(&self.rooms).map(|(counts, room)| self.left(room, counts)).collect();
+        let mut missing = sent - (mix::capacity(self.offers, &machines, class) - served).max(0.0);
+        let mut added = false;
+        while missing > 1e-6 * sent {
+            let of_class = machines.range(mix::of_class(class)).map(|(_, count)| *count).sum::<u32>();
+            if of_class >= self.ceilings[class.index()] {
+                break;
+            }
+            let candidate = |offer: &Offer| {
+                let size = &self.sizes[offer.flavour.index()];
+                let host = left.iter().position(|room| room.fits(size))?;
+                let kind = if self.reserved_left(&machines, offer.flavour) { Kind::Reserved } else { Kind::OnDemand };
+                let price = mix::unit_price(self.market, offer.flavour, kind) / offer.sessions_per_vm.min(missing);
+                Some((price, host, kind, *offer))
+            };
+            let best = self.offers[class.index()].iter().filter_map(candidate).min_by(|a, b| a.0.total_cmp(&b.0));
+            let Some((_, host, kind, offer)) = best else { break };
+            *machines.entry((class, offer.flavour, kind)).or_insert(0) += 1;
+            hosts[host][offer.flavour.index()] += 1;
+            left[host] = self.left(&self.rooms[host], &hosts[host]);
+            missing -= offer.sessions_per_vm;
+            added = true;
+        }
+        let taken = sent - missing.max(0.0);
+        if taken <= 0.0 {
+            return 0.0;
+        }
+        if added {
+            let counts = mix::by_flavour(self.sizes.len(), &machines);
+            let packed = packing::given(&self.rooms, self.sizes, &counts, hosts, packing::Method::FirstFit);
+            answer.packing = packed.expect("machines were put where they fit");
+            answer.mix.machines = machines;
+            answer.mix.method = mix::Method::Greedy;
+        }
+        answer.claims.push(Claim { sessions: taken, present: taken, ..guest });
+        answer.mix.unserved.push(0.0);
+        taken
+    }
+
+    /// What a host has left beside so many machines of each flavour.
+    fn left(&self, room: &Room, counts: &[u32]) -> Room {
+        counts.iter().zip(self.sizes).fold(*room, |left, (count, size)| Room {
+            cpu: left.cpu.saturating_sub(size.cpu * u64::from(*count)),
+            memory: left.memory.saturating_sub(size.memory * u64::from(*count)),
+            bandwidth: left.bandwidth.saturating_sub(size.bandwidth * u64::from(*count)),
+        })
+    }
+
+    /// Whether a machine of `flavour` that is paid for anyway is free.
+    fn reserved_left(&self, machines: &Machines, flavour: forebay_world::FlavourId) -> bool {
+        let count = self.market.tariff(flavour).reserved.map_or(0, |reserved| reserved.count);
+        let of = machines.iter().filter(|((_, of, kind), _)| *of == flavour && *kind == Kind::Reserved);
+        of.map(|(_, count)| *count).sum::<u32>() < count
+    }
+
+    /// Cost of an answer beyond its lower bound, as a share of it: see [`mix::gap`].
+    pub fn gap(&self, answer: &Answer, before: Option<&Answer>, hours: f64) -> Option<f64> {
+        let ask = Ask {
+            offers: self.offers,
+            market: self.market,
+            sizes: self.sizes,
+            rooms: &self.rooms,
+            bandwidths: self.bandwidths,
+            access: self.access,
+            ceilings: &self.ceilings,
+            claims: &answer.claims,
+            standing: before.map(|before| &before.mix.machines),
+            hours,
+        };
+        mix::gap(&ask, &answer.mix)
+    }
+
     /// Bandwidth that all claims take on the access link \[bit/s\].
     fn load(&self, claims: &[Claim]) -> f64 {
         claims.iter().map(|claim| claim.present * self.bandwidths[claim.class.index()]).sum()

@@ -1,6 +1,8 @@
 //! What a full region does not serve goes to the next-best one: the nearest by delay that has room, within what the
 //! objective of the class allows.
 
+use std::collections::BTreeSet;
+
 use forebay_world::{ClassId, Duration, RegionId, Topology, Work};
 
 use super::mix::Claim;
@@ -31,7 +33,7 @@ const LEAST: f64 = 0.01;
 /// answers of the interval before, `hours` how long each region's answer is likely to stand.
 pub fn spill(
     topology: &Topology,
-    regions: &mut [Region<'_>],
+    regions: &[Region<'_>],
     answers: &mut [Answer],
     before: Option<&[Answer]>,
     hours: &[f64],
@@ -45,6 +47,7 @@ pub fn spill(
     }
     short.sort_unstable();
     let mut spilled = Vec::new();
+    let mut changed = BTreeSet::new();
     let mut carried = vec![0.0; topology.links.len()];
     let mut ways: Vec<Option<Vec<Route>>> = vec![None; regions.len()];
     for (_, home, at) in short {
@@ -70,19 +73,11 @@ pub fn spill(
                 continue;
             }
             let guest = Claim { class: claim.class, sessions: sent, present: sent, weight: claim.weight * GUEST };
-            let mut claims = answers[host].claims.clone();
-            claims.push(guest);
-            let mut answer = regions[host].answer(claims, before.map(|before| &before[host]), hours[host]);
-            let (refused, others) = answer.mix.unserved.split_last().expect("the guest is the last claim");
-            let taken = sent - refused;
-            let harmed = others.iter().zip(&answers[host].mix.unserved).any(|(now, then)| *now > then + LEAST);
-            if harmed || taken <= LEAST {
+            let taken = regions[host].take_in(&mut answers[host], guest);
+            if taken <= 0.0 {
                 continue;
             }
-            answer.claims.last_mut().expect("just pushed").sessions = taken;
-            answer.claims.last_mut().expect("just pushed").present = taken;
-            *answer.mix.unserved.last_mut().expect("just pushed") = 0.0;
-            answers[host] = answer;
+            changed.insert(host);
             answers[home].mix.unserved[at] = (left - taken).max(0.0);
             route.links.iter().for_each(|link| carried[link.index()] += taken * bandwidth);
             spilled.push(Spill {
@@ -93,6 +88,10 @@ pub fn spill(
                 round_trip: route.delay.saturating_add(route.delay),
             });
         }
+    }
+    for host in changed {
+        let gap = regions[host].gap(&answers[host], before.map(|before| &before[host]), hours[host]);
+        answers[host].mix.gap = gap;
     }
     spilled
 }
