@@ -10,6 +10,7 @@ mod failure;
 mod forecast;
 mod import;
 mod interrupt;
+mod plan;
 mod replay;
 mod run;
 mod train;
@@ -57,6 +58,7 @@ pub fn main() -> ExitCode {
         Command::Events(options) => events::run(&options),
         Command::Forecast(options) => forecast::run(options),
         Command::Train(options) => train::run(options),
+        Command::Plan(options) => plan::run(&options),
         Command::Replay(options) => replay::run(&options),
         Command::Check(options) => check::run(&options),
         Command::Completions { shell } => {

@@ -1,5 +1,6 @@
 //! What a run leaves behind: a summary for people and programs, and a directory that can be read without Forebay.
 
+pub mod allocation;
 mod demand_file;
 mod directory;
 mod metrics;

@@ -23,6 +23,7 @@ mod demand;
 mod feed;
 mod finding;
 mod names;
+mod prospect;
 mod replay;
 mod shape;
 mod site;
@@ -33,6 +34,7 @@ pub(crate) mod zone;
 
 pub use finding::{Finding, Refused};
 pub use names::nearest;
+pub use prospect::Prospect;
 
 use finding::Findings;
 use spec::{FidelitySpec, Instant, ScenarioSpec, unplaced};
@@ -116,13 +118,7 @@ impl Scenario {
     /// # Errors
     /// [`ScenarioError`] says which file, which line and what to do.
     pub fn load(path: &Path, overrides: &Overrides) -> Result<Scenario, ScenarioError> {
-        let text = std::fs::read(path)
-            .and_then(|bytes| {
-                String::from_utf8(bytes).map_err(|_| {
-                    std::io::Error::new(std::io::ErrorKind::InvalidData, "it is not UTF-8 text, as TOML must be")
-                })
-            })
-            .map_err(|source| ScenarioError::Unreadable { path: path.display().to_string(), source })?;
+        let text = read_text(path)?;
         Scenario::from_text(&path.display().to_string(), &text, path.parent().unwrap_or(Path::new("")), overrides)
     }
 
@@ -131,19 +127,10 @@ impl Scenario {
     /// # Errors
     /// As [`Scenario::load`].
     pub fn from_text(file: &str, text: &str, folder: &Path, overrides: &Overrides) -> Result<Scenario, ScenarioError> {
-        let refuse = |findings| {
-            ScenarioError::Refused(Box::new(Refused { file: file.to_owned(), text: text.to_owned(), findings }))
-        };
-        let spec: ScenarioSpec =
-            toml::from_str(text).map_err(|error| refuse(vec![finding::from_toml(&error, text)]))?;
+        let spec = parse(file, text)?;
         let mut findings = Findings::default();
         let checked = check(spec, text, folder, overrides, &mut findings);
-        if !findings.0.is_empty() {
-            // In the order of the file, each thing once.
-            findings.0.sort_by_key(|finding| finding.span.start);
-            findings.0.dedup();
-            return Err(refuse(findings.0));
-        }
+        findings.refuse(file, text)?;
         checked
     }
 
@@ -158,6 +145,25 @@ impl Scenario {
         other.setup.seed = seed;
         other
     }
+}
+
+/// The text of a scenario file.
+fn read_text(path: &Path) -> Result<String, ScenarioError> {
+    std::fs::read(path)
+        .and_then(|bytes| {
+            String::from_utf8(bytes).map_err(|_| {
+                std::io::Error::new(std::io::ErrorKind::InvalidData, "it is not UTF-8 text, as TOML must be")
+            })
+        })
+        .map_err(|source| ScenarioError::Unreadable { path: path.display().to_string(), source })
+}
+
+/// The spec that a text is.
+fn parse(file: &str, text: &str) -> Result<ScenarioSpec, ScenarioError> {
+    toml::from_str(text).map_err(|error| {
+        let findings = vec![finding::from_toml(&error, text)];
+        ScenarioError::Refused(Box::new(Refused { file: file.to_owned(), text: text.to_owned(), findings }))
+    })
 }
 
 /// Checks a spec. The result counts only if nothing was found.

@@ -35,6 +35,8 @@ pub(super) enum Command {
     Forecast(ForecastOptions),
     /// Train a forecasting model on recorded series, into a file
     Train(TrainOptions),
+    /// Plan machines and bandwidth ahead, from recorded series and a scenario
+    Plan(PlanOptions),
     /// Run the controller again over a journal, and say whether every plan is the same
     Replay(ReplayOptions),
     /// Check a scenario file without running it
@@ -299,6 +301,43 @@ pub(super) enum Preset {
 }
 
 #[derive(Args, Debug)]
+pub(super) struct PlanOptions {
+    /// Scenario file: regions, hosts, classes, prices; its load is not looked at
+    pub(super) scenario: PathBuf,
+    /// Series: CSV files of counts, as import writes them, with columns timestamp,value or timestamp,region,class,value;
+    /// - for standard input. They become sessions as the scenario's [replay] says
+    #[arg(required = true, value_name = "SERIES")]
+    pub(super) series: Vec<PathBuf>,
+    /// Model that forecasts [default: ensemble with two weeks of past, else seasonal-naive-day, or naive within a day]
+    #[arg(long, short, value_parser = one_model_name)]
+    pub(super) model: Option<String>,
+    /// Plan from this moment on, knowing nothing later [default: the end of the series]
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub(super) at: Option<Timestamp>,
+    /// Time that is planned
+    #[arg(long, value_name = "SPAN", default_value = "24h", value_parser = span)]
+    pub(super) horizon: Duration,
+    /// Length of an interval
+    #[arg(long, value_name = "SPAN", default_value = "15min", value_parser = span)]
+    pub(super) step: Duration,
+    /// Money for machines an hour, in place of the guard's
+    #[arg(long, value_name = "PRICE", value_parser = price, allow_negative_numbers = true)]
+    pub(super) budget: Option<f64>,
+    /// Seed of what is trained and sampled
+    #[arg(long, short, default_value_t = 1)]
+    pub(super) seed: u64,
+    /// Print the plan as one JSON object
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Print a row for each interval, region and class as CSV
+    #[arg(long, conflicts_with = "json")]
+    pub(super) csv: bool,
+    /// Write plan.json, plan.csv and plan.txt; the folder must not exist, or be empty
+    #[arg(long, value_name = "DIR")]
+    pub(super) out: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
 pub(super) struct ReplayOptions {
     /// Journal: journal.jsonl of a run directory, or the directory
     pub(super) journal: PathBuf,
@@ -358,6 +397,17 @@ fn model_or_file(text: &str) -> Result<String, String> {
         true => Ok(text.to_owned()),
         false => Err(format!("{why}; or a model file")),
     })
+}
+
+fn moment(text: &str) -> Result<Timestamp, String> {
+    text.parse::<Timestamp>().map_err(|error| error.to_string())
+}
+
+fn price(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(price) if price.is_finite() && price >= 0.0 => Ok(price),
+        _ => Err("a number from 0 up is needed".to_owned()),
+    }
 }
 
 fn log_format(text: &str) -> Result<LogFormat, String> {

@@ -101,7 +101,7 @@ pub(crate) fn vms_from(number: f64) -> u32 {
 const HAIR: f64 = 1e-9;
 
 /// No fewer machines are considered than demand at this level asks for.
-const LEAST_LEVEL: f64 = 0.3;
+pub(super) const LEAST_LEVEL: f64 = 0.3;
 /// Numbers of machines that are compared before the best of them is looked at closely.
 const COARSE: u32 = 64;
 

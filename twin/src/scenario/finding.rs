@@ -5,6 +5,8 @@ use std::ops::Range;
 
 use ariadne::{CharSet, Config, IndexType, Label, Report, ReportKind, Source};
 
+use super::ScenarioError;
+
 /// One thing that is wrong, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
@@ -115,6 +117,20 @@ impl Findings {
         if !holds {
             self.add(span, message(), allowed, hint);
         }
+    }
+
+    /// Refuses the file if anything was found: in the order of the file, each thing once.
+    pub(super) fn refuse(mut self, file: &str, text: &str) -> Result<(), ScenarioError> {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        self.0.sort_by_key(|finding| finding.span.start);
+        self.0.dedup();
+        Err(ScenarioError::Refused(Box::new(Refused {
+            file: file.to_owned(),
+            text: text.to_owned(),
+            findings: self.0,
+        })))
     }
 }
 

@@ -16,7 +16,7 @@ use super::site::{Site, require_range};
 use super::spec::{ReplayKind, ReplaySpec, ScenarioSpec};
 use super::{Input, ScenarioError};
 
-mod counts;
+pub(super) mod counts;
 mod queries;
 
 /// A recording as load.

@@ -9,9 +9,11 @@ use toml::Spanned;
 use super::finding::Findings;
 use super::names::Names;
 use super::spec::{AccessSpec, FlavourSpec, HostsSpec, RegionSpec, ScenarioSpec};
+use crate::plan::Market;
 
 mod backbone;
 mod class;
+mod market;
 
 use backbone::check_between;
 pub(super) use class::Given;
@@ -21,6 +23,7 @@ use class::check_class;
 #[derive(Debug)]
 pub(super) struct Site {
     pub(super) topology: Topology,
+    pub(super) market: Market,
     pub(super) regions: Names,
     pub(super) classes: Names,
     pub(super) hosts: Names,
@@ -67,10 +70,11 @@ pub(super) fn check(spec: &ScenarioSpec, findings: &mut Findings) -> Site {
         check_region(spec, region, RegionId::at(index), &mut topology, &mut hosts, &mut links, findings);
     }
     check_between(spec, &regions, &mut topology, &mut links, findings);
+    let market = market::check_market(spec, &topology, &flavours, findings);
     if findings.0.is_empty() {
         check_room(spec, &topology, findings);
     }
-    Site { topology, regions, classes, hosts, links }
+    Site { topology, market, regions, classes, hosts, links }
 }
 
 fn check_region(

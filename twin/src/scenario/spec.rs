@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use crate::controller::ControllerConfig;
+use crate::plan::market::{Reserved, Spot};
 
 mod demand;
 mod feed;
@@ -241,6 +242,12 @@ pub struct FlavourSpec {
     /// Time from booted to ready.
     #[serde(default)]
     pub warm_up: Duration,
+    /// For plans: machines in each region that are paid for whether used or not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reserved: Option<Spanned<Reserved>>,
+    /// For plans: a lower price for machines that may be taken away.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spot: Option<Spanned<Spot>>,
 }
 
 /// `[[class]]`
@@ -253,6 +260,9 @@ pub struct ClassSpec {
     pub kind: Spanned<WorkKind>,
     /// The flavour its virtual machines have.
     pub flavour: Spanned<String>,
+    /// For plans: flavours that it may run on as well.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub flavours: Vec<Spanned<String>>,
     /// Who goes first when slices cannot all be served: 0 is first. Its place in the file unless given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub priority: Option<u8>,

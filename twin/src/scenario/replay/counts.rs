@@ -51,8 +51,38 @@ pub(super) fn load(
             hint: "times reach from 1970 to 2554".to_owned(),
         })?;
 
-    let columns = columns_of(&recorded, replay, site, &mut remarks);
-    let scale = scale_of(&recorded, replay, &mut remarks)?;
+    let closed: Vec<Vec<f64>> = recorded.series.iter().map(|series| without_gaps(&series.values)).collect();
+    let rates = deal(spec, replay, site, zones, (&recorded, &closed), &mut remarks)?;
+    let mut load = vec![Load::None; site.topology.cells()];
+    for (cell, sessions_per_second) in rates {
+        load[cell] =
+            Load::Series(Arc::new(RateSeries { start: recorded.start, step: recorded.step, sessions_per_second }));
+    }
+    Ok(Replayed {
+        start: recorded.start,
+        end,
+        lead_in: replay.lead_in,
+        lead_out: replay.lead_out,
+        load,
+        inputs,
+        remarks,
+    })
+}
+
+/// Sessions that begin in each step \[1/s\], of each region × class (dense) that gets some: the counts of a recording, as
+/// `values` has them for each of its series, dealt out and scaled as `[replay]` says. What is not a number stays none.
+pub(in crate::scenario) fn deal(
+    spec: &ScenarioSpec,
+    replay: &ReplaySpec,
+    site: &Site,
+    zones: &[TimeZone],
+    (recorded, values): (&CountSeries, &[Vec<f64>]),
+    remarks: &mut Vec<String>,
+) -> Result<BTreeMap<usize, Vec<f64>>, ScenarioError> {
+    let steps = values.first().map_or(0, Vec::len);
+    let end = recorded.start.saturating_add(recorded.step * steps as u64);
+    let columns = columns_of(recorded, replay, site, remarks);
+    let scale = scale_of(recorded, replay, remarks)?;
     let reference = TimeZone::get(replay.recorded_in.get_ref()).unwrap_or(TimeZone::UTC);
     let shift = replay.shift_zones && end.since(recorded.start) >= DAY;
     if replay.shift_zones && !shift && recorded.series.iter().any(|series| series.region.is_none()) {
@@ -69,38 +99,23 @@ pub(super) fn load(
         }
     };
     let (regions, classes) = (region_shares(spec), class_shares(replay, site));
-    for (series, (region, class)) in recorded.series.iter().zip(&columns) {
-        let values = without_gaps(&series.values);
+    for ((series, values), (region, class)) in recorded.series.iter().zip(values).zip(&columns) {
         for (region, region_share) in shares_of(*region, &regions) {
             let local = |step: usize| {
                 if series.region.is_some() || !shift {
                     return step;
                 }
-                local_step(step, &recorded, steps, &zones[region], &reference)
+                local_step(step, recorded, steps, &zones[region], &reference)
             };
             // Offsets change a few times a year: looking them up once a step, for all classes, is cheap enough.
             let moved: Vec<usize> = (0..steps).map(local).collect();
             for (class, class_share) in shares_of(*class, &classes) {
                 let cell = site.topology.cell(RegionId::at(region), ClassId::at(class));
-                add(cell, region_share * class_share, &values, &|step| moved[step]);
+                add(cell, region_share * class_share, values, &|step| moved[step]);
             }
         }
     }
-
-    let mut load = vec![Load::None; site.topology.cells()];
-    for (cell, sessions_per_second) in rates {
-        load[cell] =
-            Load::Series(Arc::new(RateSeries { start: recorded.start, step: recorded.step, sessions_per_second }));
-    }
-    Ok(Replayed {
-        start: recorded.start,
-        end,
-        lead_in: replay.lead_in,
-        lead_out: replay.lead_out,
-        load,
-        inputs,
-        remarks,
-    })
+    Ok(rates)
 }
 
 /// One position with all of it, or every position with its share.
