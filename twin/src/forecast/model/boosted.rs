@@ -79,7 +79,7 @@ fn sums_of(forest: &Forest, rows: &[[f32; COUNT]]) -> Vec<f32> {
         for (lane, row) in chunk.iter().enumerate() {
             lanes.iter_mut().zip(row).for_each(|(lanes, feature)| lanes[lane] = *feature);
         }
-        forest.values(&lanes).into_iter().take(chunk.len())
+        forest.values(&lanes, chunk.len()).into_iter().take(chunk.len())
     });
     chunks.map(|sum| sum as f32).collect()
 }
@@ -103,7 +103,8 @@ impl Member for Boosted {
                 bases[lane] = row.measure(self.base, &mut features);
                 lanes.iter_mut().zip(&features).for_each(|(lanes, feature)| lanes[lane] = *feature);
             }
-            let grown: [[f64; LANES]; GROWN.len()] = std::array::from_fn(|nth| self.forests[nth].values(&lanes));
+            let grown: [[f64; LANES]; GROWN.len()] =
+                std::array::from_fn(|nth| self.forests[nth].values(&lanes, rows.len()));
             logs.extend((0..rows.len()).map(|lane| {
                 let row = between(std::array::from_fn(|nth| grown[nth][lane]));
                 row.map(|log| bases[lane] + log)

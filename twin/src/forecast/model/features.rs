@@ -505,7 +505,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(24))]
+        #![proptest_config(ProptestConfig::with_cases(12))]
 
         /// Pushed one by one, at any length: what whole arrays say, bit for bit, and what building at once says.
         #[test]
@@ -527,7 +527,7 @@ mod tests {
             let mut pushed = Described::begin(&grid, 3, 17.0);
             for n in 1..=values.len() {
                 pushed.push(values[n - 1]);
-                if n < Described::fewest(day) || n % 7 != 3 && n % day > 2 {
+                if n < Described::fewest(day) || n % 11 != 3 && n != values.len() {
                     continue;
                 }
                 let past = Past::new(&grid, 3, &values[..n]);

@@ -48,13 +48,13 @@ impl<'a> Known<'a> {
 }
 
 /// A member that stands alone.
-pub(super) struct Global<M> {
+pub(in crate::forecast) struct Global<M> {
     name: &'static str,
     member: Arc<M>,
 }
 
 impl<M: Member> Global<M> {
-    pub(super) fn new(name: &'static str, member: M) -> Self {
+    pub(in crate::forecast) fn new(name: &'static str, member: M) -> Self {
         Global { name, member: Arc::new(member) }
     }
 }

@@ -99,9 +99,9 @@ impl Forest {
         &self.trees
     }
 
-    /// The quantile for the features of each row.
-    pub(super) fn values(&self, rows: &Lanes) -> [f64; LANES] {
-        self.scorer.sums(rows).map(|sum| self.start + sum)
+    /// The quantile for the features of each of the first `count` rows.
+    pub(super) fn values(&self, rows: &Lanes, count: usize) -> [f64; LANES] {
+        self.scorer.sums(rows, count).map(|sum| self.start + sum)
     }
 
     /// Grows a forest for the quantile of `targets` at `level`, less what `said` says already, if anything.
@@ -272,5 +272,46 @@ impl Growing<'_> {
             }
         }
         best
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// From root to leaf.
+    fn walk(tree: &Tree, row: &[f32; TREES.end]) -> f64 {
+        let mut at: i16 = if tree.nodes.is_empty() { -1 } else { 0 };
+        while at >= 0 {
+            let node = &tree.nodes[at as usize];
+            at = node.children[usize::from(row[usize::from(node.feature)] > node.limit)];
+        }
+        f64::from(tree.leaves[(-1 - at) as usize])
+    }
+
+    #[test]
+    fn rows_together_get_what_a_walk_from_root_to_leaf_says_bit_for_bit() {
+        let mut chance = Chance::new(1, "walk");
+        let rows: Vec<[f32; TREES.end]> =
+            (0..600).map(|_| std::array::from_fn(|_| (chance.normal() * 3.0).round() as f32 / 3.0)).collect();
+        let targets: Vec<f32> = rows.iter().map(|row| row[0] * row[1] + row[2] - row[7].abs()).collect();
+        let wide: Vec<[f32; super::super::COUNT]> =
+            rows.iter().map(|row| std::array::from_fn(|at| row.get(at).copied().unwrap_or(0.0))).collect();
+        let growth = Growth { trees: 60, leaves: 12, rows: 10, ..Growth::default() };
+        let forest = Forest::grow(&Binned::new(&wide), &targets, &[], 0.7, &growth, 3);
+        assert!(forest.trees.iter().any(|tree| tree.leaves.len() == 12));
+        for count in [1, 5, 8, 9, LANES] {
+            for chunk in rows.chunks(count) {
+                let mut lanes = [[0.0; LANES]; TREES.end];
+                for (lane, row) in chunk.iter().enumerate() {
+                    lanes.iter_mut().zip(row).for_each(|(lanes, value)| lanes[lane] = *value);
+                }
+                let values = forest.values(&lanes, chunk.len());
+                for (row, value) in chunk.iter().zip(values) {
+                    let wanted = forest.start + forest.trees.iter().map(|tree| walk(tree, row)).sum::<f64>();
+                    assert_eq!(value.to_bits(), wanted.to_bits());
+                }
+            }
+        }
     }
 }
