@@ -78,7 +78,12 @@ pub struct RegionPlan {
     pub packing: Vec<packing::Method>,
     /// How flavours were chosen, each way that was used.
     pub mix: Vec<mix::Method>,
-    /// The most that any interval's mix costs beyond its lower bound, as a share of it; absent where none is known.
+    /// What the mixes of all intervals together cost beyond their lower bounds, as a share of these; absent where one is not
+    /// known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mix_gap: Option<f64>,
+    /// The most that any one interval's mix costs beyond its lower bound, as a share of it: large where little is needed,
+    /// and half a machine would do if there were one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mix_gap_most: Option<f64>,
     /// Price of reserved machines, used or not \[currency unit / h\].

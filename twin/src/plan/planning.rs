@@ -318,6 +318,13 @@ impl<'a> Planning<'a> {
             packing_gap_most: answers().map(gap).fold(0.0, f64::max),
             packing,
             mix,
+            mix_gap: mixes.as_ref().map(|gaps| {
+                let costs = answers().map(|answer| mix::price_per_hour(self.question.market, &answer.mix.machines));
+                let (cost, bound) = costs
+                    .zip(gaps)
+                    .fold((0.0, 0.0), |(sum, bound), (cost, gap)| (sum + cost, bound + cost / (1.0 + gap)));
+                if bound > 0.0 { cost / bound - 1.0 } else { 0.0 }
+            }),
             mix_gap_most: mixes.map(|gaps| gaps.into_iter().fold(0.0, f64::max)),
             committed_per_hour: self.question.market.committed_per_hour(),
         }

@@ -201,7 +201,7 @@ fn hosts(plan: &AllocationPlan) -> Table {
             packing.join(", "),
             format!("{:.1} %", 100.0 * region.packing_gap_most),
             mix.join(", "),
-            region.mix_gap_most.map_or("unknown".to_owned(), |gap| format!("{:.2} %", 100.0 * gap)),
+            region.mix_gap.map_or("unknown".to_owned(), |gap| format!("{:.2} %", 100.0 * gap)),
         ]);
     }
     table
