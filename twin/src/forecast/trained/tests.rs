@@ -151,12 +151,9 @@ fn the_origin_tells_what_it_was_trained_on() {
 /// `numbers` has some.
 fn forged(trained: &Trained, change: impl FnOnce(&mut Value), numbers: Option<Tensors>) -> Vec<u8> {
     let mut own = Tensors::default();
-    let model = match &trained.kind {
-        Kind::Model(model) => serde_json::to_value(model.save(&mut own)),
-        Kind::Ensemble(ensemble) => serde_json::to_value(ensemble.save(&mut own)),
-    };
+    let model = trained.kind.save(&mut own);
     let mut description = serde_json::to_value(&trained.origin).unwrap();
-    let more = json!({"format": 1, "kind": trained.name(), "levels": LEVELS, "model": model.unwrap()});
+    let more = json!({"format": 1, "kind": trained.name(), "levels": LEVELS, "model": model});
     description.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     change(&mut description);
     seal(description, &numbers.unwrap_or(own))

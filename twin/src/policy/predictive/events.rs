@@ -50,7 +50,6 @@ struct Change {
 
 /// What a known event calls for in a client cell.
 #[derive(Clone, Debug, PartialEq)]
-#[allow(dead_code, reason = "who asks for sessions says in his reason which event they are for")]
 pub(super) struct Raise {
     /// Sessions.
     pub(super) sessions: f64,
