@@ -14,7 +14,6 @@
 
 mod boundary;
 mod client;
-mod correction;
 mod events;
 mod lesson;
 
@@ -33,7 +32,6 @@ use crate::forecast::trained::Trained;
 use crate::plan::newsvendor::{self, Sized, vms_from};
 use boundary::Boundary;
 use client::Client;
-use correction::Correction;
 use events::Events;
 pub(crate) use lesson::AUTO;
 pub use lesson::{HISTORY, Lesson, step};
@@ -98,8 +96,6 @@ struct ClassTerms {
 struct Server {
     /// Needs of the last moments, descending in number: the first is the most.
     recent: VecDeque<(Timestamp, u32)>,
-    /// How far off expectations have been.
-    correction: Correction,
 }
 
 /// What a serving cell expects.
@@ -252,8 +248,6 @@ impl Predictive {
     fn ask_cell(&mut self, now: &Situation<'_>, cell: usize, ask: &mut Ask) {
         let at = now.seen.at;
         let terms = &self.classes[cell % self.classes.len()];
-        let server = &mut self.servers[cell];
-        server.correction.observe(at, now.cells[cell].sessions.filter(|_| now.cells[cell].complete));
         let (seen, per_vm) = (&now.cells[cell], terms.places * terms.boundary.utilization());
         let Some(load) = &self.loads[cell] else {
             ask.vms = seen.wanted;
@@ -266,10 +260,7 @@ impl Predictive {
         let place = |moment: Timestamp| grid.index(moment).saturating_sub(client.first()).min(last);
         let from = at.saturating_add(terms.to_ready);
         let until = from.saturating_add(self.period);
-        let window = place(from)..place(until) + 1;
-        let most = server.correction.correct(&load.futures.most(window.clone()));
-        let moment = |step: usize| grid.at(client.first() + step);
-        server.correction.expect(moment(window.start), moment(window.end), &most);
+        let most = load.futures.most(place(from)..place(until) + 1);
         let again = load.futures.most(place(until)..place(until.saturating_add(terms.hold)) + 1);
 
         let sized = match self.config.level {
@@ -284,7 +275,7 @@ impl Predictive {
         // will be needed has the same margin above what will come.
         let margin = (sized.sessions / most.quantile(0.5).max(1e-9)).max(1.0);
         let later = vms_from(again.quantile(0.5) * margin / per_vm);
-        let kept = server.keep(at, self.config.settle, needed).max(later);
+        let kept = self.servers[cell].keep(at, self.config.settle, needed).max(later);
         ask.vms = needed.max(kept.min(seen.wanted));
 
         let sized_for = sized.sessions.max(load.announced);

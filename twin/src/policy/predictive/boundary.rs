@@ -3,8 +3,8 @@
 //! Theory says where to begin (`workable_utilization`); how answers really spread sessions over machines, and how
 //! long their requests really wait, shows in the objective. Each window of a serving cell is a trial at its utilization: was
 //! the objective kept? The boundary lies below the lowest utilization at which it was not, and goes up by one narrow band
-//! at a time, when the band below has been tried and was good. It is only tried where demand exceeds the plan by itself:
-//! nobody is put at risk to learn.
+//! at a time, when the band below has been tried and was good. Capacity is bought for demand that rarely comes, so that
+//! most of what is learned about a band comes from the rare moments in which demand exceeds the plan.
 
 /// Width of a band of utilization, and how many there are.
 const WIDTH: f64 = 0.02;
