@@ -125,7 +125,8 @@ impl Client {
 
     /// Ends the step under way.
     fn close(&mut self, rate: Option<f64>) {
-        self.sampler.observe(rate);
+        // Counts, for their chance is known: that of Poisson.
+        self.sampler.observe(rate.map(|rate| rate * self.grid.step().as_secs_f64()));
         self.usual.observe(self.grid.at(self.step + 1), rate);
         self.before = rate.or(self.before);
         self.step += 1;
@@ -135,7 +136,9 @@ impl Client {
     fn look(&mut self) {
         let horizon = self.sampler.horizon();
         let Ok((outlook, rates)) = self.sampler.forecast(horizon) else { return };
-        let medians = (0..horizon).map(|step| outlook.quantiles.median(step)).collect();
+        let step = self.grid.step().as_secs_f64();
+        let rates = rates.map(|_, count| count / step);
+        let medians = (0..horizon).map(|ahead| outlook.quantiles.median(ahead) / step).collect();
         let usual = |ahead: usize| self.usual.expect(self.grid.at(self.step + ahead + 1)).unwrap_or(0.0);
         let last = usual(horizon - 1);
         let beyond = (horizon..self.reach).map(|ahead| if last > 0.0 { usual(ahead) / last } else { 1.0 }).collect();
@@ -171,16 +174,18 @@ impl Client {
         let steps = outlook.rates.steps() + outlook.beyond.len();
         let mut values = Vec::with_capacity(outlook.rates.count() * steps);
         for (rates, deviate) in outlook.rates.iter().zip(&self.deviates) {
-            let (mut sessions, mut stay) = (under_way, 1.0);
+            let (mut sessions, mut variance) = (under_way, 0.0);
             let last = rates[rates.len() - 1] * lift[rates.len() - 1];
             let forecast = rates.iter().zip(&lift).map(|(rate, lift)| rate * lift);
             for (ahead, rate) in forecast.chain(outlook.beyond.iter().map(|factor| factor * last)).enumerate() {
                 let gone = if ahead == 0 { first_gone } else { whole_gone };
-                let begin = sessions;
-                sessions += (rate * mean - sessions) * gone;
-                stay *= 1.0 - gone;
-                // Those of now that stay are binomial, those that come are Poisson.
-                let variance = under_way * stay * (1.0 - stay) + (sessions - under_way * stay).max(0.0);
+                let (begin, come) = (sessions, rate * mean * gone);
+                // Who comes is drawn with the rate already; who stays is binomial, among those that were there and among
+                // those that came within the step.
+                let stays = mean * gone / if ahead == 0 { left.max(1e-9) } else { step };
+                variance =
+                    (1.0 - gone).powi(2) * variance + (1.0 - gone) * gone * begin + come * (1.0 - stays).max(0.0);
+                sessions = begin - begin * gone + come;
                 values.push((sessions.max(begin) + deviate * variance.sqrt()).max(0.0));
             }
         }
@@ -275,9 +280,9 @@ mod tests {
             assert!((median / exact - 1.0).abs() < 0.05, "{model}: {median} not {exact}");
             let settled = client.sessions(at, Some(6000.0)).unwrap().at(20).quantile(0.5);
             assert!((settled / 6000.0 - 1.0).abs() < 0.05, "{model}: {settled}");
-            // Their own chance is part of it: Poisson, about √6000.
+            // Their own chance is part of it: who stays is binomial, about √(6000 / 2).
             let spread = client.sessions(at, Some(6000.0)).unwrap().at(20);
-            assert!(spread.quantile(0.84) - spread.quantile(0.5) > 60.0);
+            assert!(spread.quantile(0.84) - spread.quantile(0.5) > 45.0);
         }
     }
 
