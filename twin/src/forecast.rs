@@ -5,7 +5,7 @@
 //!                                  └─▶ outlook: quantiles (calibrated) ─▶ paths
 //! ```
 //!
-//! A [`model`] says what comes from a whole past; [`online`] recurrences follow in constant time and learn on the way;
+//! A [`model`] says what comes from a whole past; `online` recurrences follow in constant time and learn on the way;
 //! [`trained`] makes either by name. None knows what a series means.
 
 mod alone;

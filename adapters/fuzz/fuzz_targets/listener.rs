@@ -1,7 +1,7 @@
 //! Any bytes as what a dnstap sender writes to the socket.
 #![no_main]
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -24,6 +24,12 @@ fuzz_target!(|bytes: &[u8]| {
         });
         path
     });
-    let mut sender = UnixStream::connect(path).expect("the listener lives");
+    let mut sender = loop {
+        match UnixStream::connect(path) {
+            // libFuzzer's own timer goes off while the listener is busy.
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            sender => break sender.expect("the listener lives"),
+        }
+    };
     let _ = sender.write_all(bytes);
 });

@@ -287,7 +287,7 @@ mod tests {
                 let mut follower = Calibrated::new(Box::new(Fixed::new(factor, sigma)), &grid(), rehearsal);
                 let (within, above, count) = shares(&mut follower, &noise(1, 5_000), steps, 2_000);
                 // Three deviations of a share of so many, were they independent; tracking makes it less.
-                let bound = 3.0 * (0.09 / count as f64).sqrt();
+                let bound = 3.0 * (0.09 / count).sqrt();
                 assert!((within - 0.9).abs() < bound, "{factor} {sigma} {steps}: {within} within");
                 assert!((above - 0.1).abs() < bound, "{factor} {sigma} {steps}: {above} above");
             }

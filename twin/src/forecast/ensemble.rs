@@ -295,7 +295,7 @@ impl Follower for Following {
             self.since_update = 0;
         }
         let due = self.seen >= self.begin && self.seen.is_multiple_of(self.stride);
-        if !self.issues.back().is_some_and(|issue| issue.first == self.seen) {
+        if self.issues.back().is_none_or(|issue| issue.first != self.seen) {
             // What nobody will learn from need not reach further than was asked.
             let Some(issue) = self.issue(if due { self.ensemble.horizon } else { steps }) else {
                 let past = self.chronicle.past();

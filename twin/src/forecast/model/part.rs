@@ -62,7 +62,7 @@ impl Part {
         Ok(match self.read(horizon, numbers)? {
             Read::Boosted(member) => Arc::new(member),
             Read::Perceptron(member) => Arc::new(member),
-            Read::Recurrent(member) => Arc::new(member),
+            Read::Recurrent(member) => Arc::new(*member),
         })
     }
 
@@ -75,7 +75,7 @@ impl Part {
         Ok(match self.read(horizon, numbers)? {
             Read::Boosted(member) => Arc::new(Global::new("boosted", member)),
             Read::Perceptron(member) => Arc::new(Global::new("perceptron", member)),
-            Read::Recurrent(model) => Arc::new(model),
+            Read::Recurrent(model) => Arc::new(*model),
         })
     }
 
@@ -101,7 +101,7 @@ impl Part {
             }
             Part::Lstm(description) => {
                 let network = Recurrent::take(description, numbers)?;
-                (Member::horizon(&network), Read::Recurrent(network))
+                (Member::horizon(&network), Read::Recurrent(Box::new(network)))
             }
         };
         match own == horizon {
@@ -114,5 +114,5 @@ impl Part {
 enum Read {
     Boosted(Boosted),
     Perceptron(Perceptron),
-    Recurrent(Recurrent),
+    Recurrent(Box<Recurrent>),
 }

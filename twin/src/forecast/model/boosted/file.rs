@@ -54,7 +54,7 @@ impl Boosted {
             let allowed = format!("allowed are 0 to {} that add up to {}", LEAVES_MOST - 1, limits.len());
             return Err(numbers.problem("sizes", allowed));
         }
-        let (mut nodes, mut limits, mut leaves) = (&nodes.as_chunks::<3>().0[..], &limits[..], &leaves[..]);
+        let (mut nodes, mut limits, mut leaves) = (nodes.as_chunks::<3>().0, &limits[..], &leaves[..]);
         let mut read = Vec::with_capacity(sizes.len());
         for size in inner {
             let (own, own_limits, own_leaves);
