@@ -308,8 +308,8 @@ pub(super) struct PlanOptions {
     /// - for standard input. They become sessions as the scenario's [replay] says
     #[arg(required = true, value_name = "SERIES")]
     pub(super) series: Vec<PathBuf>,
-    /// Model that forecasts [default: ensemble with two weeks of past, else seasonal-naive-day, or naive within a day]
-    #[arg(long, short, value_parser = one_model_name)]
+    /// Model that forecasts, or a model file [default: ensemble with two weeks of past, else seasonal-naive-day, or naive within a day]
+    #[arg(long, short, value_parser = one_model_or_file)]
     pub(super) model: Option<String>,
     /// Plan from this moment on, knowing nothing later [default: the end of the series]
     #[arg(long, value_name = "TIME", value_parser = moment)]
@@ -388,6 +388,10 @@ fn one_model_name(text: &str) -> Result<String, String> {
         return model_name(text).map_err(|why| why.replace("allowed is all, or some of", "allowed is one of"));
     }
     Err(format!("allowed is one of {}", trained::names().collect::<Vec<_>>().join(", ")))
+}
+
+fn one_model_or_file(text: &str) -> Result<String, String> {
+    if text == "all" { one_model_name(text) } else { model_or_file(text) }
 }
 
 /// A model by name, or what looks like a path.

@@ -29,8 +29,8 @@ pub(super) fn run(options: &PlanOptions) -> Result<Answer, Failure> {
     prospect.remarks.iter().for_each(|remark| eprintln!("{remark}"));
     let steps = Steps::new(options, &prospect)?;
     let past = Pasts::new(&prospect, &steps)?;
-    let model = past.model(options)?;
-    let futures = past.futures(model, options.seed)?;
+    let model = past.model(options);
+    let futures = past.futures(&model, options.seed)?;
     let question = Question {
         topology: &prospect.topology,
         market: &prospect.market,
@@ -47,7 +47,7 @@ pub(super) fn run(options: &PlanOptions) -> Result<Answer, Failure> {
     let source = Source {
         scenario: prospect.name.clone(),
         series: options.series.iter().map(name).collect(),
-        model: model.to_owned(),
+        model: name(&model.into()),
         seed: options.seed,
     };
     let plan = planning::plan(&question, source);
@@ -192,15 +192,15 @@ impl<'a> Pasts<'a> {
         Ok(Pasts { steps, cells, names })
     }
 
-    /// The model that was asked for, or what suits the length of the series; said where it is not the best there is.
-    fn model(&self, options: &PlanOptions) -> Result<&'static str, Failure> {
-        if let Some(name) = &options.model {
-            let known = trained::names().find(|known| known == name);
-            return known.ok_or_else(|| Failure::Other(anyhow!("model {name} is not known"), String::new()));
+    /// The model, or model file, that was asked for, or what suits the length of the series; said where it is not the best
+    /// there is.
+    fn model(&self, options: &PlanOptions) -> String {
+        if let Some(model) = &options.model {
+            return model.clone();
         }
         let span = self.steps.origin.since(self.steps.begin);
         let days = span.as_hours_f64() / 24.0;
-        Ok(if days >= 14.0 {
+        let suits = if days >= 14.0 {
             ENSEMBLE
         } else if days > 1.0 {
             eprintln!("{days:.1} days are known: seasonal-naive-day forecasts; ensemble needs 14 days");
@@ -211,10 +211,11 @@ impl<'a> Pasts<'a> {
                 24.0 * days
             );
             "naive"
-        })
+        };
+        suits.to_owned()
     }
 
-    /// Futures of each cell by a model that is trained on all of them.
+    /// Futures of each cell by a model that is trained on all of them, or by one from a file.
     fn futures(&self, model: &str, seed: u64) -> Result<Vec<Option<Paths>>, Failure> {
         let unfit = |of: &str, why: Unfit| {
             Failure::Other(
@@ -239,13 +240,18 @@ impl<'a> Pasts<'a> {
             eprintln!("{gaps} steps without a value are filled from the day before, to train on");
         }
         let set: Vec<Past<'_>> = filled.iter().flatten().map(|(_, history, _)| history.past()).collect();
-        let trained: Trained = trained::train(model, &set, self.steps.ahead, seed)
-            .expect("the name is one of those there are")
-            .map_err(|why| unfit("all series", why))?;
+        let trained: Trained = match trained::train(model, &set, self.steps.ahead, seed) {
+            Some(trained) => trained.map_err(|why| unfit("all series", why))?,
+            None => {
+                let read = super::train::read(Path::new(model))?;
+                read.fits(self.steps.step, self.steps.ahead).map_err(|why| unfit("all series", why))?;
+                read
+            }
+        };
         let follow = |(cell, name): (&Option<(Grid, Vec<Option<f64>>)>, &String)| {
             let Some((grid, most)) = cell else { return Ok(None) };
             // Of what was trained on, the last week at most was forecast unseen.
-            let begin = if model == ENSEMBLE { known.saturating_sub(grid.week()) } else { grid.day() };
+            let begin = if trained.name() == ENSEMBLE { known.saturating_sub(grid.week()) } else { grid.day() };
             let follower = trained.follow(grid, known, known);
             let mut sampler = Sampler::new(follower, self.steps.ahead, seed).learning_from(begin);
             most.iter().for_each(|value| sampler.observe(*value));
