@@ -101,8 +101,10 @@ struct Server {
 /// What a serving cell expects.
 #[derive(Clone)]
 struct Load {
-    /// Sessions under way, the most of each step from the one under way on.
+    /// Sessions under way, the most of each step from the one under way on, in each future …
     futures: Paths,
+    /// … and for longer, as they usually go on.
+    course: Vec<f64>,
     /// Sessions expected where known events are taken at their word …
     announced: f64,
     /// … and the events.
@@ -196,12 +198,12 @@ impl Predictive {
             let terms = &self.classes[cell % classes];
             client.take(at, now.seen.window, now.seen.demand[cell].as_ref());
             let offered = now.offered[cell];
-            let Some(futures) = client.sessions(at, offered) else { continue };
+            let Some((futures, course)) = client.sessions(at, offered) else { continue };
             let from = at.saturating_add(terms.to_ready);
             let until = from.saturating_add(self.period);
             let usual = |at| client.usual(at);
             let announced = self.events.floor(now, &self.config, cell, &usual, offered, (from, until));
-            carry(&mut self.loads, now, cell, classes, &futures, announced);
+            carry(&mut self.loads, now, cell, classes, (&futures, &course), announced);
         }
     }
 
@@ -256,12 +258,14 @@ impl Predictive {
         };
         let client = &self.clients[load.chief.0];
         let grid = &self.grids[load.chief.0 / self.classes.len()];
-        let last = load.futures.steps() - 1;
-        let place = |moment: Timestamp| grid.index(moment).saturating_sub(client.first()).min(last);
+        let (last, furthest) = (load.futures.steps() - 1, load.course.len() - 1);
+        let ahead = |moment: Timestamp| grid.index(moment).saturating_sub(client.first());
+        let place = |moment: Timestamp| ahead(moment).min(last);
         let from = at.saturating_add(terms.to_ready);
         let until = from.saturating_add(self.period);
         let most = load.futures.most(place(from)..place(until) + 1);
-        let again = load.futures.most(place(until)..place(until.saturating_add(terms.hold)) + 1);
+        let hold = ahead(until).min(furthest)..=ahead(until.saturating_add(terms.hold)).min(furthest);
+        let again = load.course[hold].iter().copied().fold(0.0, f64::max);
 
         let sized = match self.config.level {
             Some(level) => newsvendor::at_level(&most, per_vm, level),
@@ -274,7 +278,7 @@ impl Predictive {
         // A machine that will be needed again, more likely than not, before another boot and drain were paid for, stays; what
         // will be needed has the same margin above what will come.
         let margin = (sized.sessions / most.quantile(0.5).max(1e-9)).max(1.0);
-        let later = vms_from(again.quantile(0.5) * margin / per_vm);
+        let later = vms_from(again * margin / per_vm);
         let kept = self.servers[cell].keep(at, self.config.settle, needed).max(later);
         ask.vms = needed.max(kept.min(seen.wanted));
 
@@ -335,18 +339,20 @@ fn carry(
     now: &Situation<'_>,
     client: usize,
     classes: usize,
-    futures: &Paths,
+    (futures, course): (&Paths, &[f64]),
     announced: Option<events::Raise>,
 ) {
     let median = futures.at(0).quantile(0.5);
     let mut add = |server: usize, share: f64| {
         let load = loads[server].get_or_insert_with(|| Load {
             futures: Paths::new(futures.steps(), vec![0.0; futures.count() * futures.steps()]),
+            course: vec![0.0; course.len()],
             announced: 0.0,
             events: Vec::new(),
             chief: (client, 0.0),
         });
         load.futures.add(futures, share);
+        load.course.iter_mut().zip(course).for_each(|(sum, sessions)| *sum += share * sessions);
         // Where no event is announced, what is usual comes beside what is.
         load.announced += share * announced.as_ref().map_or(0.0, |raise| raise.sessions.max(median));
         load.events.extend(announced.iter().map(|raise| raise.event.clone()));

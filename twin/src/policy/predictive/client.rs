@@ -161,9 +161,10 @@ impl Client {
         self.usual.expect(at).map(|rate| rate * self.length.mean_seconds())
     }
 
-    /// The most sessions under way in each step from the one under way on, in each future; `under_way` is what there is at
-    /// `at`, and when that is unknown, what the rate would bring. `None` before anything was seen.
-    pub(super) fn sessions(&self, at: Timestamp, under_way: Option<f64>) -> Option<Paths> {
+    /// The most sessions under way in each step from the one under way on: in each future as far as they are forecast, and
+    /// as they usually go on, beyond that, too. `under_way` is what there is at `at`, and when that is unknown, what the
+    /// rate would bring. `None` before anything was seen.
+    pub(super) fn sessions(&self, at: Timestamp, under_way: Option<f64>) -> Option<(Paths, Vec<f64>)> {
         let outlook = self.outlook.as_ref()?;
         let lift = self.surge(outlook);
         let (mean, step) = (self.length.mean_seconds(), self.grid.step().as_secs_f64());
@@ -171,13 +172,21 @@ impl Client {
         let gone = |seconds: f64| -(-seconds / mean).exp_m1();
         let (first_gone, whole_gone) = (gone(left), gone(step));
         let under_way = under_way.unwrap_or(outlook.medians[0] * mean).max(0.0);
-        let steps = outlook.rates.steps() + outlook.beyond.len();
+        let steps = outlook.rates.steps();
+        let lifted = outlook.medians.iter().zip(&lift).map(|(rate, lift)| rate * lift);
+        let last = outlook.medians[steps - 1] * lift[steps - 1];
+        let mut sessions = under_way;
+        let usual = lifted.chain(outlook.beyond.iter().map(|factor| factor * last)).enumerate();
+        let course = usual.map(|(ahead, rate)| {
+            let begin = sessions;
+            sessions += (rate * mean - sessions) * if ahead == 0 { first_gone } else { whole_gone };
+            sessions.max(begin)
+        });
+        let course = course.collect();
         let mut values = Vec::with_capacity(outlook.rates.count() * steps);
         for (rates, deviate) in outlook.rates.iter().zip(&self.deviates) {
             let (mut sessions, mut variance) = (under_way, 0.0);
-            let last = rates[rates.len() - 1] * lift[rates.len() - 1];
-            let forecast = rates.iter().zip(&lift).map(|(rate, lift)| rate * lift);
-            for (ahead, rate) in forecast.chain(outlook.beyond.iter().map(|factor| factor * last)).enumerate() {
+            for (ahead, rate) in rates.iter().zip(&lift).map(|(rate, lift)| rate * lift).enumerate() {
                 let gone = if ahead == 0 { first_gone } else { whole_gone };
                 let (begin, come) = (sessions, rate * mean * gone);
                 // Who comes is drawn with the rate already; who stays is binomial, among those that were there and among
@@ -189,7 +198,7 @@ impl Client {
                 values.push((sessions.max(begin) + deviate * variance.sqrt()).max(0.0));
             }
         }
-        Some(Paths::new(steps, values))
+        Some((Paths::new(steps, values), course))
     }
 
     /// Factors on the rates of coming steps: where more has begun in the step under way, or in the last, than any error of
@@ -275,13 +284,15 @@ mod tests {
             follow(&mut client, 0..240, &mut under_way, &|_| 1200.0);
             let at = Timestamp::EPOCH + MINUTE * 240;
             // From nothing, 20 a second for ten minutes: 6000 (1 − e⁻²).
-            let futures = client.sessions(at, Some(0.0)).unwrap();
+            let (futures, course) = client.sessions(at, Some(0.0)).unwrap();
+            assert!((course[9] / futures.at(9).quantile(0.5) - 1.0).abs() < 0.05);
             let (median, exact) = (futures.at(9).quantile(0.5), 6000.0 * (1.0 - (-2.0f64).exp()));
             assert!((median / exact - 1.0).abs() < 0.05, "{model}: {median} not {exact}");
-            let settled = client.sessions(at, Some(6000.0)).unwrap().at(20).quantile(0.5);
-            assert!((settled / 6000.0 - 1.0).abs() < 0.05, "{model}: {settled}");
+            let (futures, course) = client.sessions(at, Some(6000.0)).unwrap();
+            assert_eq!((futures.steps(), course.len()), (12, 30));
+            assert!((course[29] / 6000.0 - 1.0).abs() < 0.05, "{model}: {}", course[29]);
             // Their own chance is part of it: who stays is binomial, about √(6000 / 2).
-            let spread = client.sessions(at, Some(6000.0)).unwrap().at(20);
+            let spread = futures.at(11);
             assert!(spread.quantile(0.84) - spread.quantile(0.5) > 45.0);
         }
     }
@@ -295,7 +306,7 @@ mod tests {
             client.take(Timestamp::EPOCH + quarter * n, quarter, seen.as_ref());
         }
         assert_eq!(client.first(), 60);
-        let median = client.sessions(Timestamp::EPOCH + MINUTE * 60, None).unwrap().at(0).quantile(0.5);
+        let median = client.sessions(Timestamp::EPOCH + MINUTE * 60, None).unwrap().0.at(0).quantile(0.5);
         assert!((median / 6000.0 - 1.0).abs() < 0.05, "{median}");
         // What is old is not taken twice, and a long silence ends.
         client.take(Timestamp::EPOCH + MINUTE * 3, MINUTE, Some(&demand(99_999, 1.0)));
@@ -309,16 +320,16 @@ mod tests {
         let (mut client, mut under_way) = (client("naive"), 6000.0);
         follow(&mut client, 0..240, &mut under_way, &|minute| 1200.0 + (minute % 7) as f64);
         let at = Timestamp::EPOCH + MINUTE * 240 + Duration::from_secs(15);
-        let before = client.sessions(at, Some(under_way)).unwrap().at(5).quantile(0.5);
+        let before = client.sessions(at, Some(under_way)).unwrap().0.at(5).quantile(0.5);
         // A quarter minute with three times as many.
         client.take(at, Duration::from_secs(15), Some(&demand(900, under_way)));
-        let after = client.sessions(at, Some(under_way)).unwrap().at(5).quantile(0.5);
+        let after = client.sessions(at, Some(under_way)).unwrap().0.at(5).quantile(0.5);
         assert!(after > 2.0 * before, "{before} {after}");
         // A few more than usual are no crowd.
         let mut calm = self::client("naive");
         follow(&mut calm, 0..240, &mut under_way.clone(), &|minute| 1200.0 + (minute % 7) as f64);
         calm.take(at, Duration::from_secs(15), Some(&demand(310, under_way)));
-        let calm = calm.sessions(at, Some(under_way)).unwrap().at(5).quantile(0.5);
+        let calm = calm.sessions(at, Some(under_way)).unwrap().0.at(5).quantile(0.5);
         assert!((calm / before - 1.0).abs() < 0.05, "{calm} {before}");
     }
 
