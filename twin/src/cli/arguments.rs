@@ -391,7 +391,10 @@ fn one_model_name(text: &str) -> Result<String, String> {
 }
 
 fn one_model_or_file(text: &str) -> Result<String, String> {
-    if text == "all" { one_model_name(text) } else { model_or_file(text) }
+    match text {
+        "all" => one_model_name(text),
+        _ => model_or_file(text).map_err(|why| why.replace("allowed is all, or some of", "allowed is one of")),
+    }
 }
 
 /// A model by name, or what looks like a path.
