@@ -126,7 +126,7 @@ pub enum PolicyError {
     },
     /// What it was told of the past does not fit.
     #[error(
-        "hindsight of {given} cells with steps of {step}: allowed is one list a cell of {cells}, equally long, of finite rates, and a step above 0"
+        "hindsight of {given} cells with steps of {step}: allowed is one list a cell of {cells}, equally long, of finite rates, and a step from 1 s to 1 h"
     )]
     Hindsight {
         /// Lists given.

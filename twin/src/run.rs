@@ -174,6 +174,9 @@ pub fn hindsight(scenario: &Scenario) -> Option<Hindsight> {
     };
     let step = predictive::step(&scenario.controller);
     let step = scenario.setup.load.iter().filter_map(recorded).max().map_or(step, |recorded| recorded.max(step));
+    if step > Hindsight::STEP_MOST {
+        return None;
+    }
     let past = past_rates(&scenario.setup, scenario.history, step)?;
     // Six digits are more than any count has; a journal holds them all.
     let short = |rate: f64| {

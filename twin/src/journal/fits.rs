@@ -59,6 +59,10 @@ pub(super) fn topology(topology: &Topology) -> Result<(), String> {
             return Err(format!("class {}: price or tolerance out of range", class.name));
         }
     }
+    let serves = |class: &usize| topology.sessions_per_vm(forebay_world::ClassId::at(*class)) > 0.0;
+    if let Some(class) = (0..topology.classes.len()).find(|class| !serves(class)) {
+        return Err(format!("class {}: its machines serve no session", topology.classes[class].name));
+    }
     match topology.flavours.iter().find(|flavour| !price(flavour.price_per_hour) || !flavour.boot_sigma.is_finite()) {
         Some(flavour) => Err(format!("flavour {}: price or boot time out of range", flavour.name)),
         None => Ok(()),

@@ -67,7 +67,7 @@ impl Knowledge {
         let sound =
             |rates: &Vec<f64>| rates.len() == steps && rates.iter().all(|rate| rate.is_finite() && *rate >= 0.0);
         if hindsight.arrivals_per_second.len() != cells
-            || hindsight.step.is_zero()
+            || !(Hindsight::STEP_LEAST..=Hindsight::STEP_MOST).contains(&hindsight.step)
             || !hindsight.arrivals_per_second.iter().all(sound)
         {
             let (given, step) = (hindsight.arrivals_per_second.len(), hindsight.step);
@@ -78,6 +78,11 @@ impl Knowledge {
 }
 
 impl Hindsight {
+    /// Steps are at least so long …
+    pub const STEP_LEAST: Duration = Duration::from_secs(1);
+    /// … and at most so long: coarser ones say nothing of the minutes that machines take to boot.
+    pub const STEP_MOST: Duration = Duration::from_hours(1);
+
     /// Steps it reaches back.
     pub fn steps(&self) -> usize {
         self.arrivals_per_second.first().map_or(0, Vec::len)

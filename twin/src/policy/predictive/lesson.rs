@@ -19,6 +19,8 @@ const WITH_LITTLE: &str = "profile";
 const MUCH: Duration = Duration::from_hours(14 * 24);
 /// Most of the past that is learned from and remembered.
 pub const HISTORY: Duration = Duration::from_hours(28 * 24);
+/// Nothing is looked at beyond, however long machines are said to take.
+const FURTHEST: Duration = Duration::from_hours(24);
 /// Clocks are known so long beyond the begin.
 const CLOCK: Duration = Duration::from_hours(400 * 24);
 
@@ -52,8 +54,8 @@ impl Lesson {
             let to_ready = topology.flavour_of(class).time_to_ready(predictive.boot_z);
             let hold = config.hold(topology.class(class), topology.sessions_per_vm(class), to_ready);
             let until = to_ready.saturating_add(config.period);
-            horizon = horizon.max(steps(until));
-            reach = reach.max(steps(until.saturating_add(hold)));
+            horizon = horizon.max(steps(until.min(FURTHEST)));
+            reach = reach.max(steps(until.saturating_add(hold).min(FURTHEST)));
         }
         let much = hindsight.is_some_and(|hindsight| hindsight.span() >= MUCH);
         let model = match model.unwrap_or(&predictive.model) {
