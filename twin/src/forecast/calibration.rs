@@ -10,7 +10,7 @@
 use std::f64::consts::FRAC_PI_2;
 
 use super::model::features::log_of;
-use super::quantiles::LEVELS;
+use super::quantiles::{LEVELS, MEDIAN};
 
 const COUNT: usize = LEVELS.len();
 
@@ -102,7 +102,14 @@ impl Calibration {
         let spread = ((logs[INNER.1] - logs[INNER.0]) / INNER.2).max(LEAST_SPREAD);
         let mut corrected = *logs;
         corrected.iter_mut().zip(&group.corrections).for_each(|(log, correction)| *log += spread * correction);
-        corrected.sort_unstable_by(f64::total_cmp);
+        // Ascending, from the median outwards: a level that would cross stands where the next one inwards does, so that its
+        // own errors bring it back. Sorted, two that crossed would move each other's place, away from each other for ever.
+        for level in MEDIAN + 1..COUNT {
+            corrected[level] = corrected[level].max(corrected[level - 1]);
+        }
+        for level in (0..MEDIAN).rev() {
+            corrected[level] = corrected[level].min(corrected[level + 1]);
+        }
         corrected
     }
 
@@ -170,6 +177,30 @@ mod tests {
             let bound = 3.0 * (0.09 / f64::from(count)).sqrt();
             assert!((share(within) - 0.9).abs() < bound, "{pace:?}: {}", share(within));
             assert!((share(above) - 0.1).abs() < bound, "{pace:?}: {}", share(above));
+        }
+    }
+
+    /// Corrections that crossed come back: what stands at a level is what that level's own errors moved. Were rows sorted
+    /// instead, the lowest level's errors would move what stands highest, and both would run away from each other.
+    #[test]
+    fn corrections_that_crossed_come_back() {
+        for pace in [Pace::NEAR, Pace::FAR] {
+            let mut calibration = Calibration::new(pace, 1, 672);
+            for (level, share) in LEVELS.into_iter().enumerate() {
+                calibration.groups[0].proportional[level] = 10.0 * (0.5 - share);
+            }
+            let mut chance = Chance::new(3, "crossing");
+            let logs = LEVELS.map(|level| 0.5 * normal_quantile(level));
+            for _ in 0..20_000 {
+                let corrected = calibration.correct(0, &logs);
+                assert!(corrected.is_sorted());
+                calibration.observe(0, &corrected, chance.normal());
+                calibration.update(1);
+            }
+            let corrected = calibration.correct(0, &logs);
+            for (level, log) in LEVELS.into_iter().zip(corrected) {
+                assert!((log - normal_quantile(level)).abs() < 0.4, "{pace:?}, {level}: {corrected:?}");
+            }
         }
     }
 
