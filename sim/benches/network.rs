@@ -46,6 +46,8 @@ impl Regions {
                         ceiling: BitsPerSecond::from_f64(capacity * 0.8),
                         weight: 1 + class as u32,
                         priority: u8::from(class == 2),
+                        dscp: 0,
+                        latency: None,
                     };
                     network.set_slice(now, slice, access, planned);
                 }

@@ -47,6 +47,8 @@ impl Slicing {
                 ceiling: BitsPerSecond::ZERO,
                 weight: fixed[cell].and_then(|i| config.fixed[i].weight).unwrap_or(config.weight),
                 priority: priority(cell),
+                dscp: 0,
+                latency: None,
             })
             .collect();
         Slicing { config: config.clone(), fixed, by_link, wanted }

@@ -144,8 +144,17 @@ pub(crate) fn plan(topology: &Topology, generation: u64, vms: u64) -> Plan {
     for (cell, (region, class)) in topology.cell_ids().enumerate() {
         let slice = topology.slice(region, class);
         let ceiling = BitsPerSecond(100_000_000_000);
-        plan.slices
-            .insert(slice, PlannedSlice { guarantee: BitsPerSecond(30_000_000_000), ceiling, weight: 1, priority: 0 });
+        plan.slices.insert(
+            slice,
+            PlannedSlice {
+                guarantee: BitsPerSecond(30_000_000_000),
+                ceiling,
+                weight: 1,
+                priority: 0,
+                dscp: 0,
+                latency: None,
+            },
+        );
         for n in 0..vms {
             let id = VmId(cell as u64 * 1000 + n);
             let host = HostId::at(region.index() * 20 + (n as usize * 3 + class.index()) % 20);

@@ -100,6 +100,8 @@ impl Flow {
                     ceiling: BitsPerSecond::from_f64(capacity),
                     weight: 1 + class as u32,
                     priority: 0,
+                    dscp: 0,
+                    latency: None,
                 };
                 network.set_slice(now, SliceId::at(number * CLASSES + class), links[number], planned);
             }

@@ -30,7 +30,14 @@ pub(crate) struct ModelGroup {
 
 /// A slice's rates, in whole bit/s.
 pub(crate) fn planned(guarantee: u64, ceiling: u64, weight: u32, priority: u8) -> PlannedSlice {
-    PlannedSlice { guarantee: BitsPerSecond(guarantee), ceiling: BitsPerSecond(ceiling), weight, priority }
+    PlannedSlice {
+        guarantee: BitsPerSecond(guarantee),
+        ceiling: BitsPerSecond(ceiling),
+        weight,
+        priority,
+        dscp: 0,
+        latency: None,
+    }
 }
 
 impl Model {

@@ -325,7 +325,7 @@ impl ClassTerms {
 }
 
 /// What a change costs, as a share of the price of a machine over the time that it is taken to last.
-const CHANGE_SHARE: f64 = 0.5;
+const CHANGE_SHARE: f64 = 0.8;
 
 fn fan(most: &Spread, (from, until): (Duration, Duration), level: f64, sized_for: f64) -> Fan {
     let [p10, p50, p90] = [0.1, 0.5, 0.9].map(|level| most.quantile(level));

@@ -335,7 +335,14 @@ impl Scripted {
         let offered = BitsPerSecond::from_f64(self.offered(cell));
         SliceUse {
             slice: self.topology.slice(region, class),
-            stands: PlannedSlice { guarantee, ceiling, weight: 10, priority: class_spec.priority },
+            stands: PlannedSlice {
+                guarantee,
+                ceiling,
+                weight: 10,
+                priority: class_spec.priority,
+                dscp: 0,
+                latency: None,
+            },
             used: offered.min(ceiling),
             offered,
         }

@@ -8,7 +8,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BitsPerSecond, ClassId, FlavourId, HostId, Observation, RegionId, SliceId, SliceUse, VmSeen, VmState};
+use crate::{
+    BitsPerSecond, ClassId, Duration, FlavourId, HostId, Observation, RegionId, SliceId, SliceUse, VmSeen, VmState,
+};
 
 /// Number of a plan in its sequence; 0 is the empty plan before the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
@@ -92,6 +94,12 @@ pub struct PlannedSlice {
     pub weight: u32,
     /// Who gets what is left over first: 0 is first.
     pub priority: u8,
+    /// The mark that its packets carry (RFC 2474), 0 to 63; 0 is none.
+    #[serde(default)]
+    pub dscp: u8,
+    /// Delay across the network that its traffic bears at most, one way; `None` where nothing was promised.
+    #[serde(default)]
+    pub latency: Option<Duration>,
 }
 
 /// For each client region × class (dense), the regions that serve it and their weights.
@@ -230,7 +238,14 @@ mod tests {
     }
 
     fn slice(guarantee: u64) -> PlannedSlice {
-        PlannedSlice { guarantee: BitsPerSecond(guarantee), ceiling: BitsPerSecond(10), weight: 1, priority: 0 }
+        PlannedSlice {
+            guarantee: BitsPerSecond(guarantee),
+            ceiling: BitsPerSecond(10),
+            weight: 1,
+            priority: 0,
+            dscp: 0,
+            latency: None,
+        }
     }
 
     fn standing(id: u32, guarantee: u64) -> SliceUse {
