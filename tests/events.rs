@@ -4,21 +4,9 @@ mod command;
 
 use std::fs;
 use std::path::Path;
-use std::process::Output;
 
-use assert_cmd::Command;
-use command::{stderr, stdout};
+use command::{forebay, stderr, stdout};
 use serde_json::Value;
-
-fn forebay(folder: &Path, arguments: &[&str], stdin: &str) -> Output {
-    Command::cargo_bin("forebay")
-        .expect("the command is built")
-        .current_dir(folder)
-        .args(arguments)
-        .write_stdin(stdin)
-        .output()
-        .expect("it runs")
-}
 
 const MATCHES: &str = "BEGIN:VCALENDAR\r\nVERSION:2.0\r\n\
     BEGIN:VEVENT\r\nUID:league\r\nDTSTART;TZID=Europe/Amsterdam:20261018T200000\r\nDURATION:PT2H\r\n\
@@ -38,7 +26,7 @@ fn folder() -> tempfile::TempDir {
 #[test]
 fn what_feeds_say_is_printed_and_what_they_do_not_is_told() {
     let folder = folder();
-    let output = forebay(folder.path(), &[&["events", "matches.ics"], &WINDOW[..]].concat(), "");
+    let output = forebay(folder.path(), &[&["events", "matches.ics"], &WINDOW[..]].concat(), b"");
     assert!(output.status.success(), "{}", stderr(&output));
     // Clocks go back on the 25th; the match of 1 November is left out.
     let want = "start                 end                   kind      id                           regions  classes  uplift  title\n\
@@ -51,7 +39,7 @@ fn what_feeds_say_is_printed_and_what_they_do_not_is_told() {
     assert!(talk.contains("line 16: DTSTART \"whenever\" is no date or time"), "{talk}");
 
     let arguments = [&["events", "matches.ics", "releases.csv", "--json"], &WINDOW[..]].concat();
-    let output = forebay(folder.path(), &arguments, "");
+    let output = forebay(folder.path(), &arguments, b"");
     let lines: Vec<Value> = stdout(&output).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     let ids: Vec<&str> = lines.iter().map(|line| line["id"].as_str().unwrap()).collect();
     assert_eq!(ids[1..3], ["league@2026-10-25T19:00:00Z", "r1"], "by time, whichever feed they are of");
@@ -62,7 +50,7 @@ fn what_feeds_say_is_printed_and_what_they_do_not_is_told() {
 
     let ndjson = r#"{"id":"x","start":"2026-10-20","kind":"fair"}"#;
     let arguments = [&["events", "-", "--time-zone", "America/New_York"], &WINDOW[..]].concat();
-    let output = forebay(folder.path(), &arguments, ndjson);
+    let output = forebay(folder.path(), &arguments, ndjson.as_bytes());
     assert!(stdout(&output).contains("2026-10-20T04:00:00Z  2026-10-21T04:00:00Z  fair  x "), "{}", stdout(&output));
     assert!(stderr(&output).contains("taken to be in America/New_York"), "{}", stderr(&output));
 }
@@ -89,7 +77,7 @@ fn what_cannot_be_read_says_why_with_status_2_and_gives_no_data() {
         (&["matches.ics", "--against", "none.csv"], "none.csv: cannot be read"),
         (&[], "FEED"),
     ] {
-        let output = forebay(folder.path(), &[&["events"], arguments].concat(), "");
+        let output = forebay(folder.path(), &[&["events"], arguments].concat(), b"");
         let said = stderr(&output);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
         assert!(said.contains(says), "{arguments:?}: {said}");
@@ -114,7 +102,7 @@ fn past_events_teach_what_their_kind_brings() {
     }
     fs::write(folder.path().join("counts.csv"), counts).unwrap();
     fs::write(folder.path().join("past.csv"), events).unwrap();
-    let output = forebay(folder.path(), &["events", "past.csv", "--against", "counts.csv", "--json"], "");
+    let output = forebay(folder.path(), &["events", "past.csv", "--against", "counts.csv", "--json"], b"");
     let line: Value = serde_json::from_str(&stdout(&output)).unwrap_or_else(|_| panic!("{}", stderr(&output)));
     assert_eq!((&line["kind"], &line["events"]), (&"derby".into(), &3.into()));
     let uplift = line["uplift"].as_f64().unwrap();
@@ -141,7 +129,7 @@ fn a_feed_of_a_scenario_becomes_its_known_events() {
         long ago,2020-06-14T18:50:00Z,2020-06-14T20:55:00Z,,9\n";
     fs::write(folder.path().join("cup.csv"), cup).unwrap();
     let run = |name: &str, out: &str| {
-        let output = forebay(folder.path(), &["run", name, "--json", "--until", "6 h", "--out", out], "");
+        let output = forebay(folder.path(), &["run", name, "--json", "--until", "6 h", "--out", out], b"");
         assert!(output.status.success(), "{}", stderr(&output));
         let figures: Value = serde_json::from_str(&stdout(&output)).unwrap();
         (figures["cost"].clone(), figures["vm_hours"].clone(), figures["sessions"].clone(), stderr(&output))

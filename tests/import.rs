@@ -5,22 +5,10 @@ mod command;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::process::Output;
 
-use assert_cmd::Command;
-use command::{stderr, stdout};
+use command::{forebay, stderr, stdout};
 use proptest::prelude::*;
 use serde_json::Value;
-
-fn forebay(folder: &Path, arguments: &[&str], stdin: &[u8]) -> Output {
-    Command::cargo_bin("forebay")
-        .expect("the command is built")
-        .current_dir(folder)
-        .args(arguments)
-        .write_stdin(stdin)
-        .output()
-        .expect("it runs")
-}
 
 /// The data of an import that must succeed.
 fn import(folder: &Path, arguments: &[&str], stdin: &[u8]) -> String {

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::Output;
 
 use assert_cmd::Command;
-use command::{stderr, stdout};
+use command::{forebay, said, stderr, stdout};
 use serde_json::Value;
 
 /// Two regions that are joined, a video class on either of two flavours, a web class on the small one.
@@ -110,21 +110,13 @@ fn folder(days: usize) -> tempfile::TempDir {
     folder
 }
 
-fn forebay(folder: &Path, arguments: &[&str]) -> Output {
-    let arguments = [&["plan", "site.toml", "counts.csv"], arguments].concat();
-    Command::cargo_bin("forebay")
-        .expect("the command is built")
-        .current_dir(folder)
-        .args(arguments)
-        .output()
-        .expect("it runs")
+fn output(folder: &Path, arguments: &[&str]) -> Output {
+    forebay(folder, &[&["plan", "site.toml", "counts.csv"], arguments].concat(), b"")
 }
 
 /// The data of a plan that must succeed, and what was said.
 fn plan(folder: &Path, arguments: &[&str]) -> (String, String) {
-    let output = forebay(folder, arguments);
-    assert!(output.status.success(), "{arguments:?}: {}", stderr(&output));
-    (stdout(&output), stderr(&output))
+    said(folder, &[&["plan", "site.toml", "counts.csv"], arguments].concat())
 }
 
 const SEASONAL: [&str; 2] = ["--model", "seasonal-naive-day"];
@@ -284,7 +276,7 @@ fn what_does_not_fit_together_is_said_with_a_hint() {
         (&["nowhere.csv"], "nowhere.csv"),
     ];
     for (arguments, expected) in cases {
-        let output = forebay(folder.path(), arguments);
+        let output = output(folder.path(), arguments);
         let said = stderr(&output);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
         assert!(said.contains(expected), "{arguments:?}: {said}");
@@ -303,7 +295,7 @@ fn names_that_are_not_there_are_dealt_out_and_said_and_files_are_joined() {
     assert!(said.contains("dealt out: nrt → ams, sin → fra"), "{said}");
     fs::write(folder.path().join("fine.csv"), "timestamp,value\n2026-05-01T00:00:00Z,1\n2026-05-01T00:01:00Z,1\n")
         .expect("writable");
-    let output = forebay(folder.path(), &["fine.csv"]);
+    let output = output(folder.path(), &["fine.csv"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("series of equal steps"), "{}", stderr(&output));
 }
@@ -319,9 +311,24 @@ fn market_keys_that_cannot_be_are_refused_with_their_place() {
     ] {
         assert!(SITE.contains(from));
         fs::write(folder.path().join("site.toml"), SITE.replace(from, to)).expect("writable");
-        let output = forebay(folder.path(), &[]);
+        let output = output(folder.path(), &[]);
         let said = stderr(&output);
         assert_eq!(output.status.code(), Some(2), "{to}: {said}");
         assert!(said.contains(expected) && said.contains("site.toml") && said.contains("hint: "), "{to}: {said}");
     }
+}
+
+#[test]
+fn a_model_from_a_file_plans_as_the_same_model_trained_on_the_spot() {
+    let folder = folder(16);
+    let train = ["train", "counts.csv", "--resample", "15min", "--horizon", "24h", "--train-days", "16"];
+    said(folder.path(), &[&train[..], &["--model", "seasonal-naive-day", "--out", "day.forebay"]].concat());
+    let (from_file, talk) = plan(folder.path(), &["--model", "day.forebay", "--csv"]);
+    let (on_the_spot, _) = plan(folder.path(), &[&SEASONAL[..], &["--csv"]].concat());
+    assert_eq!(from_file, on_the_spot);
+    assert!(!talk.contains("trains"), "{talk}");
+    fs::write(folder.path().join("broken.forebay"), "no model").expect("written");
+    let refused = output(folder.path(), &["--model", "broken.forebay"]);
+    assert_eq!((refused.status.code(), stdout(&refused)), (Some(2), String::new()));
+    assert!(stderr(&refused).contains("broken.forebay"), "{}", stderr(&refused));
 }

@@ -4,32 +4,19 @@ mod command;
 
 use std::fs;
 use std::path::Path;
-use std::process::Output;
 
-use assert_cmd::Command;
-use command::{stderr, stdout};
+use command::{forebay, stderr, stdout};
 use serde_json::Value;
 use tempfile::TempDir;
 
-fn forebay(folder: &Path, arguments: &str) -> Output {
-    Command::cargo_bin("forebay")
-        .expect("the command is built")
-        .current_dir(folder)
-        .args(arguments.split(' '))
-        .output()
-        .expect("it runs")
-}
-
 /// What is said on stdout and stderr by a command that must succeed.
 fn said(folder: &Path, arguments: &str) -> (String, String) {
-    let output = forebay(folder, arguments);
-    assert!(output.status.success(), "{arguments}: {}", stderr(&output));
-    (stdout(&output), stderr(&output))
+    command::said(folder, &arguments.split(' ').collect::<Vec<_>>())
 }
 
 /// What is said by a command that must be refused.
 fn refused(folder: &Path, arguments: &str) -> String {
-    let output = forebay(folder, arguments);
+    let output = forebay(folder, &arguments.split(' ').collect::<Vec<_>>(), b"");
     assert_eq!(output.status.code(), Some(2), "{arguments}: {}", stdout(&output));
     assert_eq!(stdout(&output), "");
     stderr(&output)

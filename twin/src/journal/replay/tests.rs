@@ -121,6 +121,33 @@ fn what_is_no_journal_is_refused_by_line() {
     assert!(with(4, &short).contains("observation.hosts: 7 entries"), "{}", with(4, &short));
 }
 
+/// A header that says what cannot be, or what would take for ever, is refused or bounded before anything is followed.
+#[test]
+fn a_header_that_cannot_be_is_refused_and_one_that_is_absurd_ends() {
+    let text = String::from_utf8(journal("predictive", 1)).unwrap();
+    let (first, rest) = text.split_once('\n').unwrap();
+    let with = |change: &dyn Fn(&mut serde_json::Value)| {
+        let mut header: serde_json::Value = serde_json::from_str(first).unwrap();
+        change(&mut header);
+        replay(format!("{header}\n{rest}").as_bytes())
+    };
+    let said = |change: &dyn Fn(&mut serde_json::Value)| format!("{:?}", with(change).map(|_| ()).unwrap_err());
+    with(&|_| ()).unwrap();
+    let idle = said(&|header| header["topology"]["flavours"][0]["cpu"] = "0 vCPU".into());
+    assert!(idle.contains("serve no session"), "{idle}");
+    for step in ["0 s", "1 ns", "2 h", "100000 d"] {
+        let refused = said(&|header| {
+            let rates = vec![vec![1.0; 3]; 4];
+            header["hindsight"] =
+                serde_json::json!({"start": "2025-06-15T00:00:00Z", "step": step, "arrivals_per_second": rates});
+        });
+        assert!(refused.contains("Hindsight"), "{step}: {refused}");
+    }
+    // A machine that takes ages to boot is looked ahead for a day: the journal differs, and the replay ends.
+    let ages = with(&|header| header["topology"]["flavours"][0]["boot_median"] = "10000 d".into());
+    assert!(ages.is_err() || ages.unwrap().difference.is_some());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(150))]
     #[test]
