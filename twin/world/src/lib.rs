@@ -12,6 +12,7 @@
 //!   (sim, adapters)         (forebay)                  (the same)
 //! ```
 
+pub mod capability;
 pub mod meter;
 pub mod observation;
 pub mod occurrence;
@@ -22,6 +23,7 @@ pub mod topology;
 pub mod units;
 mod world;
 
+pub use capability::{Acknowledgement, Capabilities, DSCP_MAX, Refusal};
 pub use meter::{Exposure, Meter, QueryCount, QuerySample};
 pub use observation::{Demand, HostSeen, KnownEvent, LatencySeen, LinkUse, Observation, SliceUse, VmSeen, VmState};
 pub use occurrence::{Occurrence, What};
