@@ -1,4 +1,4 @@
-//! The world outside, read: recordings of load for replay, events that are to come, and where addresses are.
+//! The world outside: recordings of load for replay, events that are to come, where addresses are; and slices on real links.
 //!
 //! | module | reads |
 //! |---|---|
@@ -12,6 +12,7 @@
 //! | [`holidays`] | public holidays in CSV |
 //! | [`events`] | calendars and tables of events outside, once or as feeds that are kept up to date |
 //! | [`geography`] | prefix tables and MMDB databases: address → region |
+//! | [`slices`] | what stands on real links, and makes it what a plan wants |
 //!
 //! Every file may be gzip, every error names file and place ([`ReadError`]), and no content makes a reader panic.
 //! A client's address stays in memory while it is looked up; what leaves a reader for longer is a prefix of at
@@ -49,6 +50,7 @@ mod record_type;
 pub mod recording;
 mod repeats;
 mod route53;
+pub mod slices;
 mod table;
 pub mod tail;
 mod unbound;
