@@ -1,0 +1,10 @@
+//! Slices on real queues: what the kernel makes of our requests, read by `tc` and `ip`, and what traffic then gets. They
+//! need root and programs, so they are ignored unless asked for: `cargo test -p forebay-adapters --test slices --
+//! --ignored --test-threads 1 --nocapture`. Debian: iproute2 ethtool openvswitch-switch. A test that lacks something says
+//! so and passes, except with `FOREBAY_SERVERS=required`: then it fails. All that a test makes stands in network
+//! namespaces of its own, and goes with it.
+
+mod guarantee;
+mod kernel;
+mod lab;
+mod traffic;
