@@ -1,4 +1,5 @@
-//! The world outside: recordings of load for replay, events that are to come, where addresses are; and slices on real links.
+//! The world outside: recordings of load for replay, events that are to come and where addresses are, read; and the
+//! kernel's queues and the slices of real links, read and written.
 //!
 //! | module | reads |
 //! |---|---|
@@ -13,6 +14,7 @@
 //! | [`events`] | calendars and tables of events outside, once or as feeds that are kept up to date |
 //! | [`geography`] | prefix tables and MMDB databases: address → region |
 //! | [`slices`] | what stands on real links, and makes it what a plan wants |
+//! | [`netlink`] | queueing disciplines, HTB classes and filters of a device; writes them as well |
 //!
 //! Every file may be gzip, every error names file and place ([`ReadError`]), and no content makes a reader panic.
 //! A client's address stays in memory while it is looked up; what leaves a reader for longer is a prefix of at
@@ -40,6 +42,7 @@ mod line_log;
 pub mod log_format;
 mod log_time;
 pub mod name_classes;
+pub mod netlink;
 mod pcap;
 mod powerdns;
 pub mod prefix;

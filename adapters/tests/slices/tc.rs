@@ -1,0 +1,175 @@
+//! A plain device of the kernel, with `tc` as the independent reader.
+
+use std::collections::BTreeMap;
+
+use forebay_adapters::slices::tc::TcExecutor;
+use forebay_adapters::slices::{LinkSlices, SliceError, SliceExecutor};
+use forebay_world::SliceId;
+
+use super::conformance::{self, Rig};
+use super::lab::{Namespace, have};
+
+struct Device {
+    namespace: Namespace,
+}
+
+impl Device {
+    fn new() -> Self {
+        let namespace = Namespace::new("tc");
+        namespace.run("ip", &["link", "add", "v0", "type", "veth", "peer", "name", "v1"]);
+        Device { namespace }
+    }
+
+    fn tc(&self, line: &str) -> String {
+        self.namespace.run("tc", &line.split(' ').collect::<Vec<_>>())
+    }
+
+    /// Parent, rate and ceil \[bit/s\] of each class by its handle, as `tc` shows them.
+    fn classes(&self) -> BTreeMap<String, (String, u64, u64)> {
+        let text = self.tc("class show dev v0");
+        let read = |line: &str| {
+            let words: Vec<&str> = line.split(' ').collect();
+            let after = |key: &str| words.iter().position(|word| *word == key).map(|at| words[at + 1]);
+            let parent = after("parent").unwrap_or("root").to_owned();
+            (words[2].to_owned(), (parent, rate(after("rate").unwrap()), rate(after("ceil").unwrap())))
+        };
+        text.lines().map(read).collect()
+    }
+}
+
+/// A rate as `tc` shows it: `10Mbit`, `12Kbit`, `328bit`.
+fn rate(text: &str) -> u64 {
+    let digits = text.trim_end_matches(char::is_alphabetic);
+    let unit = match &text[digits.len()..] {
+        "bit" => 1,
+        "Kbit" => 1_000,
+        "Mbit" => 1_000_000,
+        "Gbit" => 1_000_000_000,
+        other => panic!("{other} is no unit of tc"),
+    };
+    digits.parse::<u64>().expect("a number") * unit
+}
+
+impl Rig for Device {
+    fn connect(&self) -> Box<dyn SliceExecutor> {
+        Box::new(self.namespace.within(|| TcExecutor::open("v0")).expect("the device is there"))
+    }
+
+    fn ports(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn disturb(&self, way: usize) -> bool {
+        let line = match way {
+            0 => "class change dev v0 parent fb0e:1 classid fb0e:10 htb rate 1mbit ceil 10mbit prio 0 quantum 1514",
+            1 => "class change dev v0 parent fb0e:1 classid fb0e:11 htb rate 3mbit ceil 8mbit prio 5 quantum 3028",
+            2 => "class change dev v0 parent fb0e: classid fb0e:1 htb rate 5mbit ceil 5mbit",
+            3 => "filter del dev v0 parent fb0e: protocol ip prio 63744",
+            4 => "class add dev v0 parent fb0e:1 classid fb0e:7 htb rate 1mbit",
+            5 => "filter add dev v0 parent fb0e: protocol ip prio 63744 u32 match ip src 10.9.9.9/32 flowid fb0e:10",
+            6 => "qdisc replace dev v0 parent fb0e:10 handle e000: pfifo limit 3",
+            7 => "class del dev v0 classid fb0e:ffff",
+            8 => "class del dev v0 classid fb0e:2",
+            9 => "qdisc del dev v0 root",
+            _ => return false,
+        };
+        self.tc(line);
+        true
+    }
+
+    fn add_foreign(&self) {
+        self.tc("qdisc add dev v1 root handle 7: htb default 1");
+        self.tc("class add dev v1 parent 7: classid 7:1 htb rate 3mbit");
+    }
+
+    fn foreign_is_untouched(&self) -> bool {
+        self.tc("class show dev v1").contains("class htb 7:1 root prio 0 rate 3Mbit ceil 3Mbit")
+    }
+
+    fn leftovers(&self) -> Vec<String> {
+        let found = [self.tc("class show dev v0"), self.tc("filter show dev v0")].concat();
+        let qdiscs = self.tc("qdisc show dev v0");
+        let left = found.lines().chain(qdiscs.lines().filter(|line| line.contains("htb")));
+        left.map(str::to_owned).collect()
+    }
+
+    fn independent_differences(&self, wanted: &LinkSlices) -> Vec<String> {
+        let classes = self.classes();
+        let filters = self.tc("filter show dev v0");
+        let mut found = Vec::new();
+        let slices = wanted.slices.len();
+        let seen = classes.values().filter(|(parent, ..)| parent == "fb0e:1").count();
+        if seen != slices + 1 {
+            found.push(format!("{seen} classes below the link's for {slices} slices and the rest: {classes:?}"));
+        }
+        for (id, slice) in &wanted.slices {
+            let handle = format!("fb0e:{:x}", 0x10 + id.0);
+            let Some((_, rate, ceil)) = classes.get(&handle) else {
+                found.push(format!("no class {handle}"));
+                continue;
+            };
+            let least = |rate: u64| rate.max(12_000);
+            let asked = (least(slice.terms.guarantee.0), least(slice.terms.ceiling.0.min(wanted.capacity.0)));
+            if (*rate, *ceil) != asked {
+                found.push(format!("class {handle} has {rate} and {ceil}, not {asked:?}"));
+            }
+            for source in &slice.sources {
+                let std::net::IpAddr::V4(address) = source.address() else { continue };
+                let key = format!("match {:08x}/ffffffff at 12", address.to_bits());
+                let lines: Vec<&str> = filters.lines().collect();
+                let into = |at: &usize| lines[at - 1].contains(&format!("flowid {handle} "));
+                if !(1..lines.len()).filter(|at| lines[*at].contains(&key)).any(|at| into(&at)) {
+                    found.push(format!("no filter of {source} into {handle}: {filters}"));
+                }
+            }
+        }
+        found
+    }
+}
+
+#[test]
+#[ignore = "needs root and iproute2"]
+fn a_plain_device_conforms() {
+    if have(&["ip", "tc"]) {
+        conformance::conforms(&Device::new());
+    }
+}
+
+#[test]
+#[ignore = "needs root and iproute2"]
+fn what_stands_at_the_root_already_is_not_replaced() {
+    if !have(&["ip", "tc"]) {
+        return;
+    }
+    let device = Device::new();
+    device.tc("qdisc add dev v0 root handle 1: tbf rate 5mbit burst 10kb latency 50ms");
+    let wanted = conformance::slices(&device, 1, &[(6, 10)]);
+    let mut executor = device.connect();
+    let error = executor.apply(&wanted, &mut forebay_adapters::slices::Gate::open()).unwrap_err();
+    assert!(matches!(&error, SliceError::Foreign { what, .. } if what.contains("tbf")), "{error}");
+    assert_eq!(executor.remove(&mut forebay_adapters::slices::Gate::open()).unwrap().writes, 0);
+    assert!(device.tc("qdisc show dev v0").contains("tbf 1:"));
+    assert!(executor.read().unwrap().foreign[0].contains("tbf"));
+}
+
+#[test]
+#[ignore = "needs root and iproute2"]
+fn a_device_that_is_not_there_is_said_with_those_that_are() {
+    if !have(&["ip", "tc"]) {
+        return;
+    }
+    let device = Device::new();
+    let error = device.namespace.within(|| TcExecutor::open("v9")).unwrap_err();
+    assert!(matches!(&error, SliceError::Unknown { known, .. } if known.contains(&"v0".to_owned())), "{error}");
+    // A filter of somebody's inside our discipline keeps it from going away with it.
+    let mut executor = device.connect();
+    let mut gate = forebay_adapters::slices::Gate::open();
+    executor.apply(&conformance::slices(&device, 1, &[(6, 10)]), &mut gate).unwrap();
+    device.tc("filter add dev v0 parent fb0e: protocol ip prio 5 u32 match ip src 10.8.0.0/16 flowid fb0e:10");
+    let error = executor.remove(&mut gate).unwrap_err();
+    assert!(matches!(&error, SliceError::Foreign { what, .. } if what.contains("preference 5")), "{error}");
+    assert!(executor.read().unwrap().slices.contains_key(&SliceId(0)));
+    device.tc("filter del dev v0 parent fb0e: protocol ip prio 5");
+    executor.remove(&mut gate).unwrap();
+    assert_eq!(device.leftovers(), Vec::<String>::new());
+}
