@@ -8,7 +8,7 @@
 //!
 //! | executor | guarantee | ceiling | weight | priority | mark | port security | done means |
 //! |---|---|---|---|---|---|---|---|
-//! | `tc`: a Linux device, HTB by netlink | yes | yes | yes | yes | no | no | verified |
+//! | [`tc`]: a Linux device, HTB by netlink | yes | yes | yes | yes | no | no | verified |
 //! | `ovs`: Open vSwitch, HTB by OVSDB | yes | yes | no | yes | yes | yes | verified |
 //! | `ovn`: OVN's northbound database | no | yes | no | no | yes | yes | applied |
 //! | [`fake`]: a switch in memory, with faults to set | as set | | | | | | as set |
@@ -21,9 +21,11 @@ mod enforced;
 mod error;
 mod executor;
 pub mod fake;
+mod filters;
 mod gate;
 mod link;
 mod standing;
+pub mod tc;
 
 pub use enforced::{Enforced, MTU_BYTES, PRIORITIES_MOST};
 pub use error::SliceError;

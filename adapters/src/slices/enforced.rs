@@ -11,6 +11,9 @@ use crate::prefix::Prefix;
 /// Largest packet of the links we know \[bytes\].
 pub const MTU_BYTES: u64 = 1500;
 
+/// The same with its header on the link layer \[bytes\].
+pub(crate) const FRAME_BYTES: u32 = 1514;
+
 /// Priorities that an HTB tells apart, less one for what is in no slice (linux/pkt_sched.h: `TC_HTB_NUMPRIO` 8).
 pub const PRIORITIES_MOST: usize = 7;
 
@@ -114,6 +117,6 @@ fn least_rate() -> BitsPerSecond {
     BitsPerSecond(MTU_BYTES * 8)
 }
 
-fn gcd(a: u32, b: u32) -> u32 {
+pub(crate) fn gcd(a: u32, b: u32) -> u32 {
     if b == 0 { a } else { gcd(b, a % b) }
 }

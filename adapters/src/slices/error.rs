@@ -89,4 +89,7 @@ pub enum SliceError {
     /// The gate was closed before a write.
     #[error(transparent)]
     Stopped(#[from] Stopped),
+    /// The kernel's side of it failed.
+    #[error(transparent)]
+    Netlink(#[from] crate::netlink::NetlinkError),
 }

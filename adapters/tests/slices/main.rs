@@ -10,4 +10,5 @@ mod fake;
 mod guarantee;
 mod kernel;
 mod lab;
+mod tc;
 mod traffic;
