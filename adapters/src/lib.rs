@@ -12,6 +12,7 @@
 //! | [`holidays`] | public holidays in CSV |
 //! | [`events`] | calendars and tables of events outside, once or as feeds that are kept up to date |
 //! | [`geography`] | prefix tables and MMDB databases: address → region |
+//! | [`ovsdb`] | Open vSwitch's and OVN's databases, and changes them |
 //!
 //! Every file may be gzip, every error names file and place ([`ReadError`]), and no content makes a reader panic.
 //! A client's address stays in memory while it is looked up; what leaves a reader for longer is a prefix of at
@@ -39,6 +40,7 @@ mod line_log;
 pub mod log_format;
 mod log_time;
 pub mod name_classes;
+pub mod ovsdb;
 mod pcap;
 mod powerdns;
 pub mod prefix;
