@@ -15,6 +15,7 @@
 //! | [`geography`] | prefix tables and MMDB databases: address → region |
 //! | [`slices`] | what stands on real links, and makes it what a plan wants |
 //! | [`netlink`] | queueing disciplines, HTB classes and filters of a device; writes them as well |
+//! | [`ovsdb`] | Open vSwitch's and OVN's databases, and changes them |
 //!
 //! Every file may be gzip, every error names file and place ([`ReadError`]), and no content makes a reader panic.
 //! A client's address stays in memory while it is looked up; what leaves a reader for longer is a prefix of at
@@ -43,6 +44,7 @@ pub mod log_format;
 mod log_time;
 pub mod name_classes;
 pub mod netlink;
+pub mod ovsdb;
 mod pcap;
 mod powerdns;
 pub mod prefix;
