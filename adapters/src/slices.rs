@@ -9,7 +9,7 @@
 //! | executor | guarantee | ceiling | weight | priority | mark | port security | done means |
 //! |---|---|---|---|---|---|---|---|
 //! | [`tc`]: a Linux device, HTB by netlink | yes | yes | yes | yes | no | no | verified |
-//! | `ovs`: Open vSwitch, HTB by OVSDB | yes | yes | no | yes | yes | yes | verified |
+//! | [`ovs`]: Open vSwitch, HTB by OVSDB | yes | yes | no | yes | yes | yes | verified |
 //! | `ovn`: OVN's northbound database | no | yes | no | no | yes | yes | applied |
 //! | [`fake`]: a switch in memory, with faults to set | as set | | | | | | as set |
 //!
@@ -24,6 +24,7 @@ pub mod fake;
 mod filters;
 mod gate;
 mod link;
+pub mod ovs;
 mod standing;
 pub mod tc;
 

@@ -92,4 +92,7 @@ pub enum SliceError {
     /// The kernel's side of it failed.
     #[error(transparent)]
     Netlink(#[from] crate::netlink::NetlinkError),
+    /// The database's side of it failed.
+    #[error(transparent)]
+    Ovsdb(#[from] crate::ovsdb::OvsdbError),
 }

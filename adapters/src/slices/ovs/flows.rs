@@ -192,3 +192,37 @@ fn link_local(mac: MacAddress) -> std::net::Ipv6Addr {
     let [a, b, c, d, e, f] = mac.0.map(u16::from);
     std::net::Ipv6Addr::new(0xfe80, 0, 0, 0, (a ^ 2) << 8 | b, c << 8 | 0xff, 0xfe00 | d, e << 8 | f)
 }
+
+/// The ports that flows are about, by their rules for addresses; and rules that cannot be told, for people.
+pub(super) fn ports(
+    flows: &BTreeSet<String>,
+    numbers: &BTreeMap<String, u32>,
+) -> (BTreeMap<String, Port>, Vec<String>) {
+    let name_of: BTreeMap<u32, &String> = numbers.iter().map(|(name, number)| (*number, name)).collect();
+    let mut ports: BTreeMap<String, Port> = BTreeMap::new();
+    let mut strays = Vec::new();
+    let own = format!("priority={OWN},");
+    for flow in flows.iter().filter(|flow| flow.contains(&own) && !flow.contains("table=")) {
+        let field = |key: &str| {
+            let start = flow.find(&format!(",{key}="))? + key.len() + 2;
+            flow[start..].split([',', ' ']).next()
+        };
+        let Some(address) = field("nw_src").or_else(|| field("ipv6_src")) else { continue };
+        let register = flow.split("load:0x").nth(1).and_then(|rest| rest.split("->").next());
+        let told = || -> Option<(String, MacAddress, IpAddr, SliceId)> {
+            let name = name_of.get(&field("in_port")?.parse().ok()?)?;
+            let slice = u32::from_str_radix(register?, 16).ok()?.checked_sub(1)?;
+            Some(((*name).clone(), field("dl_src")?.parse().ok()?, address.parse().ok()?, SliceId(slice)))
+        };
+        let Some((name, mac, address, slice)) = told() else {
+            strays.push(format!("a flow of no port: {flow}"));
+            continue;
+        };
+        let port = ports.entry(name.clone()).or_insert_with(|| Port { slice, mac, addresses: BTreeSet::new() });
+        if (port.slice, port.mac) != (slice, mac) {
+            strays.push(format!("port {name} with rules of two minds"));
+        }
+        port.addresses.insert(address);
+    }
+    (ports, strays)
+}
