@@ -47,6 +47,7 @@ const QUEUE_PACKETS: [u32; 2] = [10, 20];
 const SLOW: BitsPerSecond = BitsPerSecond(10_000_000);
 /// How long the switch may take from the database to the kernel.
 const PATIENCE: Duration = Duration::from_secs(5);
+const LOCK_PATIENCE: Duration = Duration::from_millis(200);
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
 
 /// Which port of which switch.
@@ -191,8 +192,12 @@ impl OvsExecutor {
             self.locked = true;
             self.client.lock(&name)?;
         }
-        // What the server has told since.
+        // Whoever held it may just have gone, and the server be about to say so.
+        let deadline = Instant::now() + LOCK_PATIENCE;
         self.client.poll(Instant::now())?;
+        while !self.client.holds(&name) && Instant::now() < deadline {
+            self.client.poll(deadline)?;
+        }
         if self.client.holds(&name) {
             return Ok(());
         }
@@ -295,12 +300,6 @@ impl OvsExecutor {
     }
 
     fn change_flows(&mut self, seen: &Seen, wanted: &LinkSlices, gate: &mut Gate) -> Result<u32, SliceError> {
-        for name in wanted.ports.keys() {
-            if seen.rows.ports.get(name).copied().flatten().is_none() {
-                let known = seen.rows.ports.iter().filter_map(|(name, number)| number.map(|_| name.clone()));
-                return Err(SliceError::Unknown { kind: "port", name: name.clone(), known: known.collect() });
-            }
-        }
         let numbers = self.numbers(&seen.rows)?;
         let wanted = flows::flows(wanted, &numbers, self.queueing(&seen.rows), self.cookie)
             .map_err(|what| SliceError::Contradiction { what })?;
@@ -325,8 +324,14 @@ impl OvsExecutor {
         Ok(writes)
     }
 
-    /// Refuses where what stands on the port is not ours to change.
-    fn check_foreign(&self, rows: &Rows) -> Result<(), SliceError> {
+    /// Refuses where a port is not on the bridge, and where what stands on ours is not ours to change.
+    fn check(&self, rows: &Rows, wanted: &LinkSlices) -> Result<(), SliceError> {
+        for name in wanted.ports.keys() {
+            if rows.ports.get(name).copied().flatten().is_none() {
+                let known = rows.ports.iter().filter_map(|(name, number)| number.map(|_| name.clone()));
+                return Err(SliceError::Unknown { kind: "port", name: name.clone(), known: known.collect() });
+            }
+        }
         match &rows.qos {
             Some(qos) if !qos.is_ours => Err(SliceError::Foreign {
                 link: self.link(),
@@ -538,7 +543,7 @@ impl SliceExecutor for OvsExecutor {
         }
         self.own()?;
         let mut seen = self.look()?;
-        self.check_foreign(&seen.rows)?;
+        self.check(&seen.rows, wanted)?;
         let standing = seen.standing(&self.mark, self.queueing(&seen.rows), self.cookie);
         if let Some(newer) = standing.generation.filter(|standing| *standing > wanted.generation) {
             return Err(SliceError::Stale { link: self.link(), given: wanted.generation, standing: newer });

@@ -10,5 +10,7 @@ mod fake;
 mod guarantee;
 mod kernel;
 mod lab;
+mod ovs;
+mod shown;
 mod tc;
 mod traffic;

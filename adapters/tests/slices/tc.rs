@@ -1,13 +1,12 @@
 //! A plain device of the kernel, with `tc` as the independent reader.
 
-use std::collections::BTreeMap;
-
 use forebay_adapters::slices::tc::TcExecutor;
 use forebay_adapters::slices::{LinkSlices, SliceError, SliceExecutor};
 use forebay_world::SliceId;
 
 use super::conformance::{self, Rig};
 use super::lab::{Namespace, have};
+use super::shown;
 
 struct Device {
     namespace: Namespace,
@@ -21,33 +20,8 @@ impl Device {
     }
 
     fn tc(&self, line: &str) -> String {
-        self.namespace.run("tc", &line.split(' ').collect::<Vec<_>>())
+        shown::tc(&self.namespace, line)
     }
-
-    /// Parent, rate and ceil \[bit/s\] of each class by its handle, as `tc` shows them.
-    fn classes(&self) -> BTreeMap<String, (String, u64, u64)> {
-        let text = self.tc("class show dev v0");
-        let read = |line: &str| {
-            let words: Vec<&str> = line.split(' ').collect();
-            let after = |key: &str| words.iter().position(|word| *word == key).map(|at| words[at + 1]);
-            let parent = after("parent").unwrap_or("root").to_owned();
-            (words[2].to_owned(), (parent, rate(after("rate").unwrap()), rate(after("ceil").unwrap())))
-        };
-        text.lines().map(read).collect()
-    }
-}
-
-/// A rate as `tc` shows it: `10Mbit`, `12Kbit`, `328bit`.
-fn rate(text: &str) -> u64 {
-    let digits = text.trim_end_matches(char::is_alphabetic);
-    let unit = match &text[digits.len()..] {
-        "bit" => 1,
-        "Kbit" => 1_000,
-        "Mbit" => 1_000_000,
-        "Gbit" => 1_000_000_000,
-        other => panic!("{other} is no unit of tc"),
-    };
-    digits.parse::<u64>().expect("a number") * unit
 }
 
 impl Rig for Device {
@@ -94,36 +68,8 @@ impl Rig for Device {
     }
 
     fn independent_differences(&self, wanted: &LinkSlices) -> Vec<String> {
-        let classes = self.classes();
-        let filters = self.tc("filter show dev v0");
-        let mut found = Vec::new();
-        let slices = wanted.slices.len();
-        let seen = classes.values().filter(|(parent, ..)| parent == "fb0e:1").count();
-        if seen != slices + 1 {
-            found.push(format!("{seen} classes below the link's for {slices} slices and the rest: {classes:?}"));
-        }
-        for (id, slice) in &wanted.slices {
-            let handle = format!("fb0e:{:x}", 0x10 + id.0);
-            let Some((_, rate, ceil)) = classes.get(&handle) else {
-                found.push(format!("no class {handle}"));
-                continue;
-            };
-            let least = |rate: u64| rate.max(12_000);
-            let asked = (least(slice.terms.guarantee.0), least(slice.terms.ceiling.0.min(wanted.capacity.0)));
-            if (*rate, *ceil) != asked {
-                found.push(format!("class {handle} has {rate} and {ceil}, not {asked:?}"));
-            }
-            for source in &slice.sources {
-                let std::net::IpAddr::V4(address) = source.address() else { continue };
-                let key = format!("match {:08x}/ffffffff at 12", address.to_bits());
-                let lines: Vec<&str> = filters.lines().collect();
-                let into = |at: &usize| lines[at - 1].contains(&format!("flowid {handle} "));
-                if !(1..lines.len()).filter(|at| lines[*at].contains(&key)).any(|at| into(&at)) {
-                    found.push(format!("no filter of {source} into {handle}: {filters}"));
-                }
-            }
-        }
-        found
+        let handle_of = |id: SliceId| format!("fb0e:{:x}", 0x10 + id.0);
+        shown::differences(&self.namespace, "v0", wanted, "fb0e:1", handle_of)
     }
 }
 

@@ -128,7 +128,7 @@ impl Flows {
 
     fn of_port(&mut self, number: u32, port: &Port, dscp: u8) {
         let (mac, slice) = (port.mac, port.slice);
-        let on = format!("load:{:#x}->NXM_NX_REG7[],resubmit(,{SLICE_TABLE})", register(slice));
+        let on = format!("set_field:{:#x}->reg7,resubmit(,{SLICE_TABLE})", register(slice));
         let marked = format!("{}{on}", self.mark_and_queue(slice, dscp));
         for address in &port.addresses {
             match address {
@@ -208,7 +208,7 @@ pub(super) fn ports(
             flow[start..].split([',', ' ']).next()
         };
         let Some(address) = field("nw_src").or_else(|| field("ipv6_src")) else { continue };
-        let register = flow.split("load:0x").nth(1).and_then(|rest| rest.split("->").next());
+        let register = flow.split("set_field:0x").nth(1).and_then(|rest| rest.split("->reg7").next());
         let told = || -> Option<(String, MacAddress, IpAddr, SliceId)> {
             let name = name_of.get(&field("in_port")?.parse().ok()?)?;
             let slice = u32::from_str_radix(register?, 16).ok()?.checked_sub(1)?;

@@ -21,7 +21,7 @@ impl OpenFlow {
     pub(super) fn flows(&self, cookie: u64) -> Result<BTreeSet<String>, SliceError> {
         let of_cookie = format!("cookie={cookie:#x}/-1");
         let shown = self.run(&["--no-stats", "--no-names", "dump-flows", &self.target, &of_cookie], "")?;
-        Ok(shown.lines().map(|line| line.trim().to_owned()).filter(|line| line.starts_with("cookie=")).collect())
+        Ok(shown.lines().map(str::trim).filter(|line| line.starts_with("cookie=")).map(uniform).collect())
     }
 
     /// Takes flows away and adds others, all of it or nothing, and no packet between.
@@ -66,6 +66,15 @@ impl OpenFlow {
             return Err(failed("it did not read all that it was told".to_owned()));
         }
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+}
+
+/// Before OpenFlow 1.5 a register is shown to be loaded, from then on to be set.
+fn uniform(flow: &str) -> String {
+    let Some((before, rest)) = flow.split_once("load:") else { return flow.to_owned() };
+    match rest.split_once("->NXM_NX_REG7[]") {
+        Some((value, after)) => format!("{before}set_field:{value}->reg7{after}"),
+        None => flow.to_owned(),
     }
 }
 

@@ -1,0 +1,252 @@
+//! A port of a real Open vSwitch on its userspace datapath, with `ovs-vsctl`, `ovs-ofctl` and `tc` as independent readers.
+
+use std::cell::RefCell;
+
+use forebay_adapters::ovsdb::Endpoint;
+use forebay_adapters::slices::ovs::{OvsExecutor, OvsPort};
+use forebay_adapters::slices::{Gate, LinkSlices, SliceError, SliceExecutor};
+use forebay_world::SliceId;
+
+use super::conformance::{self, Rig, slices};
+use super::lab::{BRIDGE, Lab, SINK_PORT, Switch, have, needs, run};
+use super::shown;
+
+pub(crate) struct Port {
+    lab: RefCell<Lab>,
+}
+
+impl Port {
+    fn new() -> Self {
+        Port { lab: RefCell::new(Lab::new(2, Switch::OpenVswitch)) }
+    }
+
+    fn vsctl(&self, line: &str) -> String {
+        let mut lab = self.lab.borrow_mut();
+        lab.daemons().expect("it is Open vSwitch").vsctl(&line.split(' ').collect::<Vec<_>>())
+    }
+
+    fn ofctl(&self, arguments: &[&str]) -> String {
+        let socket = self.lab.borrow_mut().daemons().expect("it is Open vSwitch").path("br0.mgmt");
+        let target = format!("unix:{}", socket.display());
+        run("ovs-ofctl", &[&["-O", "OpenFlow14", arguments[0], &target], &arguments[1..]].concat())
+    }
+
+    fn tc(&self, line: &str) -> String {
+        shown::tc(self.lab.borrow().switch(), line)
+    }
+
+    fn port(&self) -> OvsPort {
+        let database = self.lab.borrow_mut().daemons().expect("it is Open vSwitch").path("db.sock");
+        OvsPort {
+            endpoint: Endpoint::Unix(database),
+            bridge: BRIDGE.to_owned(),
+            port: SINK_PORT.to_owned(),
+            owner: "test".to_owned(),
+            openflow: None,
+        }
+    }
+
+    fn open(&self, port: &OvsPort) -> Result<OvsExecutor, SliceError> {
+        self.lab.borrow().switch().within(|| OvsExecutor::connect(port))
+    }
+
+    fn our_flows(&self) -> Vec<String> {
+        let shown = self.ofctl(&["dump-flows", "cookie=0xfb0e000000000000/0xffff000000000000"]);
+        shown.lines().filter(|line| line.contains("cookie=")).map(str::to_owned).collect()
+    }
+}
+
+impl Rig for Port {
+    fn connect(&self) -> Box<dyn SliceExecutor> {
+        Box::new(self.open(&self.port()).expect("the switch answers"))
+    }
+
+    fn ports(&self) -> Vec<String> {
+        vec!["source0".to_owned(), "source1".to_owned()]
+    }
+
+    fn disturb(&self, way: usize) -> bool {
+        let of_slice = "external_ids:forebay-slice=0";
+        let queue = || self.vsctl(&format!("--bare --columns=_uuid find queue {of_slice}")).trim().to_owned();
+        match way {
+            0 => drop(self.vsctl(&format!("set queue {} other_config:min-rate=1000000", queue()))),
+            1 => drop(self.tc("class change dev sink parent 1:fffe classid 1:2 htb rate 1mbit ceil 10mbit prio 0")),
+            2 => drop(self.tc("class change dev sink parent 1:fffe classid 1:3 htb rate 3mbit ceil 8mbit prio 4")),
+            3 => drop(self.tc("filter del dev sink parent 1: protocol ip prio 63744")),
+            4 => drop(self.ofctl(&["del-flows"])),
+            5 => drop(self.ofctl(&["mod-flows", "in_port=2,actions=NORMAL"])),
+            6 => drop(self.ofctl(&["add-flow", &format!("cookie={},priority=9,actions=NORMAL", self.cookie())])),
+            7 => drop(self.tc("qdisc del dev sink root")),
+            8 => drop(self.vsctl("clear port sink qos")),
+            9 => drop(self.vsctl("set qos [] other_config:max-rate=5000000".replace("[]", &self.qos()).as_str())),
+            10 => drop(self.vsctl(&format!("remove qos {} queues 1", self.qos()))),
+            11 => drop(self.vsctl(&format!("remove queue {} external_ids forebay-slice", queue()))),
+            12 => drop(self.lab.borrow().switch().run("ip", &["link", "set", "source0", "down"])),
+            13 => drop(self.tc("class change dev sink parent 1: classid 1:fffe htb rate 5mbit ceil 5mbit")),
+            14 => drop(
+                self.tc("filter add dev sink parent 1: protocol ip prio 63744 u32 match ip src 10.9.9.9/32 flowid 1:2"),
+            ),
+            _ => return false,
+        }
+        true
+    }
+
+    fn add_foreign(&self) {
+        self.vsctl(
+            "-- set port source1 qos=@q -- --id=@q create qos type=linux-htb other-config:max-rate=9000000 queues:1=@a \
+             external_ids:owner=somebody -- --id=@a create queue other-config:min-rate=2000000 external_ids:owner=somebody",
+        );
+        self.vsctl("create queue other_config:max-rate=77000 external_ids:forebay-owner=other");
+        self.ofctl(&["add-flow", "cookie=0x7,priority=7,in_port=9,actions=drop"]);
+    }
+
+    fn foreign_is_untouched(&self) -> bool {
+        let on_port = self.vsctl("--bare --columns=other_config find qos external_ids:owner=somebody");
+        let queue = self.vsctl("--bare --columns=other_config find queue external_ids:owner=somebody");
+        let orphan = self.vsctl("--bare --columns=other_config find queue external_ids:forebay-owner=other");
+        let flow = self.ofctl(&["dump-flows", "cookie=0x7/-1"]);
+        on_port.trim() == "max-rate=9000000"
+            && queue.trim() == "min-rate=2000000"
+            && orphan.trim() == "max-rate=77000"
+            && flow.contains("in_port=9 actions=drop")
+            && self.tc("class show dev source1").contains("rate 2Mbit")
+    }
+
+    fn leftovers(&self) -> Vec<String> {
+        let find =
+            |table: &str| self.vsctl(&format!("--bare --columns=_uuid find {table} external_ids:forebay-owner=test"));
+        let rows = [find("qos"), find("queue")].concat();
+        let noted = self.vsctl("--bare --columns=external_ids list port sink");
+        let classes = self.tc("class show dev sink");
+        let length = self.lab.borrow().switch().run("cat", &["/sys/class/net/sink/tx_queue_len"]);
+        let mut left: Vec<String> =
+            rows.lines().chain(classes.lines()).chain(noted.lines()).map(str::to_owned).collect();
+        left.retain(|line| !line.trim().is_empty());
+        left.extend(self.our_flows());
+        if length.trim() != "1000" {
+            left.push(format!("txqueuelen {length}"));
+        }
+        left
+    }
+
+    fn independent_differences(&self, wanted: &LinkSlices) -> Vec<String> {
+        let handle_of = |id: SliceId| format!("1:{:x}", id.0 + 2);
+        let lab = self.lab.borrow();
+        let mut found = shown::differences(lab.switch(), "sink", wanted, "1:fffe", handle_of);
+        drop(lab);
+        let flows = self.our_flows();
+        for (name, port) in &wanted.ports {
+            let dscp = wanted.slices[&port.slice].terms.dscp;
+            for address in port.addresses.iter().filter(|address| address.is_ipv4()) {
+                let own = format!("dl_src={},nw_src={address} actions=set_field:{dscp}->ip_dscp", port.mac);
+                if flows.iter().filter(|flow| flow.contains(&own)).count() != 1 {
+                    found.push(format!("port {name} has no flow {own}: {flows:#?}"));
+                }
+            }
+        }
+        let guarded =
+            flows.iter().filter(|flow| flow.contains("priority=40000") && flow.ends_with("actions=drop")).count();
+        if guarded != wanted.ports.len() {
+            found.push(format!("{guarded} ports drop what is not theirs, of {}", wanted.ports.len()));
+        }
+        found
+    }
+}
+
+impl Port {
+    fn cookie(&self) -> String {
+        let flows = self.our_flows();
+        flows[0].trim().trim_start_matches("cookie=").split(',').next().expect("a cookie").to_owned()
+    }
+
+    fn qos(&self) -> String {
+        self.vsctl("--bare --columns=qos list port sink").trim().to_owned()
+    }
+}
+
+fn have_all() -> bool {
+    have(&[needs(Switch::OpenVswitch), &["ovs-ofctl"]].concat())
+}
+
+#[test]
+#[ignore = "needs root and Open vSwitch"]
+fn a_port_of_open_vswitch_conforms() {
+    if have_all() {
+        conformance::conforms(&Port::new());
+    }
+}
+
+#[test]
+#[ignore = "needs root and Open vSwitch"]
+fn a_switch_that_is_killed_is_mended() {
+    if !have_all() {
+        return;
+    }
+    let rig = Port::new();
+    let wanted = slices(&rig, 1, &[(6, 10), (3, 8)]);
+    let mut executor = rig.connect();
+    executor.apply(&wanted, &mut Gate::open()).expect("it stands");
+    let mut killed = |rig: &Port| {
+        let mut lab = rig.lab.borrow_mut();
+        let daemons = lab.daemons().expect("it is Open vSwitch");
+        daemons.kill_forwarder();
+    };
+    killed(&rig);
+    // While it is gone, what cannot be seen is an error, and not nothing.
+    let error = executor.read().unwrap_err();
+    println!("   while the switch is gone: {error}");
+    rig.lab.borrow_mut().daemons().expect("it is Open vSwitch").start_forwarder();
+    rig.vsctl("--timeout=30 list bridge");
+    // It takes up its database anew; after that flows are gone.
+    let mut last = None;
+    for _ in 0..100 {
+        match executor.apply(&wanted, &mut Gate::open()) {
+            Ok(applied) => {
+                last = Some(applied);
+                break;
+            }
+            Err(error) => println!("   {error}"),
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    println!("   mended: {last:?}");
+    assert!(last.is_some_and(|applied| applied.writes > 0), "flows were gone: {last:?}");
+    assert_eq!(rig.independent_differences(&wanted), Vec::<String>::new());
+    executor.remove(&mut Gate::open()).expect("it goes");
+    assert_eq!(rig.leftovers(), Vec::<String>::new());
+}
+
+#[test]
+#[ignore = "needs root and Open vSwitch"]
+fn what_is_not_there_is_said_with_what_is() {
+    if !have_all() {
+        return;
+    }
+    let rig = Port::new();
+    let port = rig.port();
+    let unknown = |port: OvsPort| rig.open(&port).map(|_| ()).unwrap_err().to_string();
+    assert_eq!(
+        unknown(OvsPort { bridge: "br9".to_owned(), ..port.clone() }),
+        "there is no bridge \"br9\"; there are: br0"
+    );
+    let no_port = unknown(OvsPort { port: "p9".to_owned(), ..port.clone() });
+    assert!(no_port.contains("there is no port \"p9\"") && no_port.contains("sink, source0, source1"), "{no_port}");
+    let nobody = unknown(OvsPort { endpoint: Endpoint::Unix("/nowhere/db.sock".into()), ..port.clone() });
+    assert!(nobody.contains("/nowhere/db.sock"), "{nobody}");
+    // A QoS row of somebody's on the port stays where it is.
+    rig.vsctl("-- set port sink qos=@q -- --id=@q create qos type=linux-htb other-config:max-rate=9000000");
+    let error = rig.connect().apply(&slices(&rig, 1, &[(6, 10)]), &mut Gate::open()).unwrap_err();
+    assert!(matches!(&error, SliceError::Foreign { what, .. } if what.contains("QoS row")), "{error}");
+    assert!(rig.tc("class show dev sink").contains("rate 9Mbit"));
+    assert_eq!(rig.connect().remove(&mut Gate::open()).unwrap().writes, 0);
+    assert!(rig.tc("class show dev sink").contains("rate 9Mbit"));
+    // A port that is not on the bridge cannot be guarded, and nothing is half done.
+    rig.vsctl("clear port sink qos");
+    let mut wanted = slices(&rig, 2, &[(6, 10)]);
+    let stray = wanted.ports["source0"].clone();
+    wanted.ports.clear();
+    wanted.ports.insert("nowhere".to_owned(), stray);
+    let error = rig.connect().apply(&wanted, &mut Gate::open()).unwrap_err();
+    assert!(matches!(&error, SliceError::Unknown { kind: "port", .. }), "{error}");
+    assert_eq!(rig.leftovers(), Vec::<String>::new());
+}
