@@ -10,7 +10,7 @@
 //! |---|---|---|---|---|---|---|---|
 //! | [`tc`]: a Linux device, HTB by netlink | yes | yes | yes | yes | no | no | verified |
 //! | [`ovs`]: Open vSwitch, HTB by OVSDB | yes | yes | no | yes | yes | yes | verified |
-//! | `ovn`: OVN's northbound database | no | yes | no | no | yes | yes | applied |
+//! | [`ovn`]: OVN's northbound database | no | yes | no | no | yes | yes | applied |
 //! | [`fake`]: a switch in memory, with faults to set | as set | | | | | | as set |
 //!
 //! An executor is level-triggered: [`SliceExecutor::apply`] looks at what stands, writes what differs, and looks again;
@@ -24,6 +24,7 @@ pub mod fake;
 mod filters;
 mod gate;
 mod link;
+pub mod ovn;
 pub mod ovs;
 mod standing;
 pub mod tc;

@@ -277,9 +277,9 @@ impl Daemons {
 }
 
 /// Starts a daemon in a namespace and a folder. It ends with the thread that starts it should that end without a word.
-fn daemon(namespace: &str, folder: &Path, program: &str, arguments: &[&str]) -> Child {
+pub(crate) fn daemon(namespace: &str, folder: &Path, program: &str, arguments: &[&str]) -> Child {
     let log = File::create(folder.join(format!("{program}.log"))).unwrap();
-    let variables = ["OVS_RUNDIR", "OVS_LOGDIR", "OVS_DBDIR", "OVS_SYSCONFDIR"];
+    let variables = ["OVS_RUNDIR", "OVS_LOGDIR", "OVS_DBDIR", "OVS_SYSCONFDIR", "OVN_RUNDIR", "OVN_LOGDIR"];
     Command::new("setpriv")
         .args(["--pdeathsig", "TERM", "ip", "netns", "exec", namespace, program])
         .args(arguments)

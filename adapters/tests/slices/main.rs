@@ -10,6 +10,7 @@ mod fake;
 mod guarantee;
 mod kernel;
 mod lab;
+mod ovn;
 mod ovs;
 mod shown;
 mod tc;
