@@ -1,6 +1,7 @@
 //! What the kernel makes of our requests, with `tc` and `ip` as independent readers and writers.
 
 use std::net::UdpSocket;
+use std::time::{Duration, Instant};
 
 use forebay_adapters::Prefix;
 use forebay_adapters::netlink::{
@@ -315,11 +316,11 @@ fn a_hundred_slices_go_in_one_batch() {
     let mut requests: Vec<Request> =
         classes.iter().map(|class| Request::class(Write::Add, &link, class).unwrap()).collect();
     requests.extend(filters.iter().map(|filter| Request::add_filter(&link, filter).unwrap()));
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     let outcomes = netlink.send_all(&requests).unwrap();
     println!("100 classes and 100 filters in {:?}", begun.elapsed());
     outcomes.into_iter().for_each(|outcome| outcome.unwrap());
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     let (seen, sorted) = (netlink.classes(&link).unwrap(), netlink.filters(&link, ROOT).unwrap());
     println!("read back in {:?}", begun.elapsed());
     assert_eq!(sorted.iter().map(|seen| seen.as_filter().unwrap()).collect::<Vec<_>>(), filters);
@@ -429,6 +430,12 @@ fn links_are_read_as_ip_reads_them() {
     }
     let link = netlink.link("v1").unwrap();
     netlink.send(&Request::set_queue_packets(&link, 7)).unwrap();
+    // The kernel says later that packets pass.
+    let begun = Instant::now();
+    while ["v0", "v1"].iter().any(|name| netlink.link(name).unwrap().operation != Operation::Up) {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", netlink.links());
+        std::thread::sleep(Duration::from_millis(10));
+    }
     let links = netlink.links().unwrap();
     let read = json(&namespace.run("ip", &["-j", "-d", "link", "show"]));
     assert_eq!(links.len(), read.len());
