@@ -22,6 +22,8 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 /// How long a daemon may take to start or to end, on a machine that has other things to do.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How far what makes and forwards traffic goes before all else (`nice`): how busy the machine is, is not what is tested.
+pub(crate) const PRIORITY: i32 = -15;
 /// The switch's port towards the sink.
 pub(crate) const SINK_PORT: &str = "sink";
 /// The switch.
@@ -281,7 +283,7 @@ fn daemon(namespace: &str, folder: &Path, program: &str, arguments: &[&str]) -> 
     let log = File::create(folder.join(format!("{program}.log"))).unwrap();
     let variables = ["OVS_RUNDIR", "OVS_LOGDIR", "OVS_DBDIR", "OVS_SYSCONFDIR"];
     Command::new("setpriv")
-        .args(["--pdeathsig", "TERM", "ip", "netns", "exec", namespace, program])
+        .args(["--pdeathsig", "TERM", "nice", "-n", &PRIORITY.to_string(), "ip", "netns", "exec", namespace, program])
         .args(arguments)
         .current_dir(folder)
         .env("PATH", search_path())
