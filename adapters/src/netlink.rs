@@ -38,6 +38,7 @@ mod filter;
 mod handle;
 mod htb;
 mod link;
+mod monitor;
 mod qdisc;
 mod request;
 mod socket;
@@ -57,6 +58,7 @@ pub use qdisc::{Qdisc, QdiscKind, SeenQdisc};
 pub use request::{Request, Write};
 pub use statistics::Statistics;
 
+use monitor::Scope;
 use socket::RouteSocket;
 use wire::{Malformed, attributes, behind, text_of};
 
@@ -84,7 +86,7 @@ impl Netlink {
     /// [`NetlinkError`], as of every reading: the socket's, or an answer that is refused, unreadable or never at rest.
     pub fn links(&mut self) -> Result<Vec<Link>, NetlinkError> {
         let request = RouteNetlinkMessage::GetLink(LinkMessage::default());
-        let mut links = self.socket.list(request, "devices", &|payload| Link::read(payload).map(Some))?;
+        let mut links = self.socket.list(request, None, "devices", &|payload| Link::read(payload).map(Some))?;
         links.sort_by_key(|link| link.index);
         Ok(links)
     }
@@ -110,7 +112,7 @@ impl Netlink {
     pub fn qdiscs(&mut self, link: &Link) -> Result<Vec<SeenQdisc>, NetlinkError> {
         let request = RouteNetlinkMessage::GetQueueDiscipline(TcMessage::default());
         let subject = format!("qdiscs of {}", link.name);
-        let found = self.socket.list(request, &subject, &|payload| {
+        let found = self.socket.list(request, Some(Scope::Any), &subject, &|payload| {
             let object = Object::read(payload)?;
             // The kernel lists those of all devices.
             if !object.is_of(link) {
@@ -131,7 +133,7 @@ impl Netlink {
         let header = request::names(link.index, Handle::NONE, Handle::NONE);
         let request = RouteNetlinkMessage::GetTrafficClass(TcMessage::from_parts(header, Vec::new()));
         let subject = format!("classes of {}", link.name);
-        let found = self.socket.list(request, &subject, &|payload| {
+        let found = self.socket.list(request, Some(Scope::Device(link.index)), &subject, &|payload| {
             let object = Object::read(payload)?;
             if object.kind != htb::KIND || !object.is_of(link) {
                 return Ok(None);
@@ -152,7 +154,7 @@ impl Netlink {
         let header = request::names(link.index, parent, Handle::NONE);
         let request = RouteNetlinkMessage::GetTrafficFilter(TcMessage::from_parts(header, Vec::new()));
         let subject = format!("filters at {parent} of {}", link.name);
-        let found = self.socket.list(request, &subject, &|payload| {
+        let found = self.socket.list(request, Some(Scope::Device(link.index)), &subject, &|payload| {
             let object = Object::read(payload)?;
             if !object.is_of(link) {
                 return Ok(None);

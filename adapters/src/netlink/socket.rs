@@ -12,6 +12,7 @@ use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
 
 use super::error::NetlinkError;
+use super::monitor::{Monitor, Scope};
 use super::request::Request;
 use super::wire::{Malformed, Message, acknowledgement, messages, u32_at};
 
@@ -31,16 +32,11 @@ pub(super) struct RouteSocket {
     socket: Socket,
     sequence: u32,
     received: Vec<u8>,
+    monitor: Monitor,
 }
 
 /// Reads one message's payload.
 type Reader<'r, T> = &'r dyn Fn(&[u8]) -> Result<T, Malformed>;
-
-/// How a dump ended.
-enum Ended<T> {
-    Whole(Vec<T>),
-    Interrupted,
-}
 
 impl RouteSocket {
     pub(super) fn open() -> Result<RouteSocket, NetlinkError> {
@@ -51,7 +47,7 @@ impl RouteSocket {
         let _ = (socket.set_ext_ack(true), socket.set_cap_ack(true));
         rustix::net::sockopt::set_socket_timeout(&socket, rustix::net::sockopt::Timeout::Recv, Some(PATIENCE))
             .map_err(|errno| fail("set a time limit")(errno.into()))?;
-        Ok(RouteSocket { socket, sequence: 0, received: Vec::with_capacity(DATAGRAM_BYTES) })
+        Ok(RouteSocket { socket, sequence: 0, received: Vec::with_capacity(DATAGRAM_BYTES), monitor: Monitor::open()? })
     }
 
     /// Asks for one object.
@@ -83,18 +79,25 @@ impl RouteSocket {
     }
 
     /// Asks for a list; entries for which `read` has `None` are left out. A list that changed while it was read is read
-    /// again.
+    /// again; changes that the kernel does not flag in the list are heard within `scope`.
     pub(super) fn list<T>(
         &mut self,
         request: RouteNetlinkMessage,
+        scope: Option<Scope>,
         subject: &str,
         read: Reader<'_, Option<T>>,
     ) -> Result<Vec<T>, NetlinkError> {
         for _ in 0..TRIES {
+            if scope.is_some() {
+                self.monitor.begin()?;
+            }
             let sequence = self.next_sequence();
             self.write(&serialised(request.clone(), NLM_F_REQUEST | NLM_F_DUMP, sequence))?;
-            if let Ended::Whole(found) = self.read_list(sequence, subject, read)? {
-                return Ok(found);
+            let list = self.read_list(sequence, subject, read)?;
+            let changed = scope.map_or(Ok(false), |scope| self.monitor.end(scope))?;
+            // What came in one piece was gathered under one lock.
+            if !list.interrupted && (!changed || list.pieces <= 1) {
+                return list.wrong.map_or(Ok(list.found), |wrong| Err(malformed(subject)(wrong)));
             }
         }
         Err(NetlinkError::Interrupted { subject: subject.to_owned(), tries: TRIES })
@@ -105,19 +108,22 @@ impl RouteSocket {
         sequence: u32,
         subject: &str,
         read: Reader<'_, Option<T>>,
-    ) -> Result<Ended<T>, NetlinkError> {
-        let mut list = List { found: Vec::new(), interrupted: false, wrong: None };
+    ) -> Result<List<T>, NetlinkError> {
+        let mut list = List { found: Vec::new(), pieces: 0, interrupted: false, wrong: None };
         loop {
             self.receive()?;
+            let mut holds = false;
             for message in messages(&self.received) {
                 let message = message.map_err(malformed(subject))?;
-                if message.sequence == sequence && list.take(message, subject, read)? {
-                    // Only now: what is still to come of a list that could not be read has to be out of the way.
-                    return match list {
-                        List { interrupted: true, .. } => Ok(Ended::Interrupted),
-                        List { wrong: Some(wrong), .. } => Err(malformed(subject)(wrong)),
-                        List { found, .. } => Ok(Ended::Whole(found)),
-                    };
+                if message.sequence != sequence {
+                    continue;
+                }
+                // What cannot be read is told at the end: what is still to come has to be out of the way first.
+                if list.take(message, subject, read)? {
+                    return Ok(list);
+                }
+                if !std::mem::replace(&mut holds, true) {
+                    list.pieces += 1;
                 }
             }
         }
@@ -191,6 +197,8 @@ impl RouteSocket {
 /// A list on its way.
 struct List<T> {
     found: Vec<T>,
+    /// Datagrams that held entries.
+    pieces: u32,
     interrupted: bool,
     wrong: Option<Malformed>,
 }
@@ -235,4 +243,34 @@ fn serialised(message: RouteNetlinkMessage, flags: u16, sequence: u32) -> Vec<u8
     let mut bytes = vec![0; message.buffer_len()];
     message.serialize(&mut bytes);
     bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_that_was_disturbed_says_so() {
+        let read: Reader<'_, Option<u8>> =
+            &|payload| payload.first().copied().map(Some).ok_or_else(|| Malformed("empty".to_owned()));
+        let taken = |messages: &[(u16, u16, &[u8])]| {
+            let mut list = List { found: Vec::new(), pieces: 0, interrupted: false, wrong: None };
+            let last = messages.iter().try_fold(false, |_, &(kind, flags, payload)| {
+                list.take(Message { kind, flags, sequence: 0, payload }, "list", read)
+            });
+            (last.map_err(|error| error.to_string()), list)
+        };
+        let (last, list) = taken(&[(40, 0, &[1]), (40, 0, &[2]), (NLMSG_DONE, 0, &[])]);
+        assert_eq!((last, list.found, list.interrupted), (Ok(true), vec![1, 2], false));
+        for disturbed in [(40, NLM_F_DUMP_INTR), (NLMSG_DONE, NLM_F_DUMP_INTR), (NLMSG_OVERRUN, 0)] {
+            assert!(taken(&[(40, 0, &[1]), (disturbed.0, disturbed.1, &[0; 4])]).1.interrupted, "{disturbed:?}");
+        }
+        let (last, list) = taken(&[(40, 0, &[]), (40, 0, &[2])]);
+        assert_eq!((last, list.wrong), (Ok(false), Some(Malformed("empty".to_owned()))));
+        // Errors of the list as a whole.
+        for kind in [NLMSG_DONE, NLMSG_ERROR] {
+            let (last, _) = taken(&[(kind, 0, &(-19_i32).to_ne_bytes())]);
+            assert_eq!(last, Err("list: no such device in this network namespace".to_owned()));
+        }
+    }
 }

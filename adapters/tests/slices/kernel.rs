@@ -1,6 +1,8 @@
 //! What the kernel makes of our requests, with `tc` and `ip` as independent readers and writers.
 
 use std::net::UdpSocket;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use forebay_adapters::Prefix;
 use forebay_adapters::netlink::{
@@ -8,6 +10,7 @@ use forebay_adapters::netlink::{
     Statistics, Write,
 };
 use forebay_world::BitsPerSecond;
+use rustix::net::sockopt::{set_ip_tos, set_ipv6_tclass};
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 use serde_json::Value;
 
@@ -240,6 +243,8 @@ fn a_change_keeps_counters_and_waiting_packets() {
         return;
     }
     let (namespace, mut netlink, link) = pair();
+    // With it the kernel would send packets of its own.
+    namespace.within(|| std::fs::write("/proc/sys/net/ipv6/conf/all/disable_ipv6", "1").unwrap());
     for (device, address) in [("v0", "10.66.1.1/24"), ("v1", "10.66.2.1/24")] {
         namespace.run("ip", &["address", "add", address, "dev", device]);
         namespace.run("ip", &["link", "set", device, "up"]);
@@ -267,7 +272,7 @@ fn a_change_keeps_counters_and_waiting_packets() {
     let before = counters();
     assert!(before.packets > 0 && before.backlog_packets > 40 && before.drops > 20, "{before:?}");
     assert!(before.backlog_bytes > 40 * 1400 && before.overlimits > 0, "{before:?}");
-    // tc agrees, give or take what has been sent since.
+    // tc agrees; what has left the queue since then made no more drops.
     let text = namespace.run("tc", &["-s", "class", "show", "dev", "v0"]);
     assert!(text.contains(&format!("dropped {}", before.drops)), "{before:?} {text}");
     let changed =
@@ -315,11 +320,11 @@ fn a_hundred_slices_go_in_one_batch() {
     let mut requests: Vec<Request> =
         classes.iter().map(|class| Request::class(Write::Add, &link, class).unwrap()).collect();
     requests.extend(filters.iter().map(|filter| Request::add_filter(&link, filter).unwrap()));
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     let outcomes = netlink.send_all(&requests).unwrap();
     println!("100 classes and 100 filters in {:?}", begun.elapsed());
     outcomes.into_iter().for_each(|outcome| outcome.unwrap());
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     let (seen, sorted) = (netlink.classes(&link).unwrap(), netlink.filters(&link, ROOT).unwrap());
     println!("read back in {:?}", begun.elapsed());
     assert_eq!(sorted.iter().map(|seen| seen.as_filter().unwrap()).collect::<Vec<_>>(), filters);
@@ -429,6 +434,12 @@ fn links_are_read_as_ip_reads_them() {
     }
     let link = netlink.link("v1").unwrap();
     netlink.send(&Request::set_queue_packets(&link, 7)).unwrap();
+    // The kernel says later that packets pass.
+    let begun = Instant::now();
+    while ["v0", "v1"].iter().any(|name| netlink.link(name).unwrap().operation != Operation::Up) {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", netlink.links());
+        std::thread::sleep(Duration::from_millis(10));
+    }
     let links = netlink.links().unwrap();
     let read = json(&namespace.run("ip", &["-j", "-d", "link", "show"]));
     assert_eq!(links.len(), read.len());
@@ -458,4 +469,110 @@ fn links_are_read_as_ip_reads_them() {
     assert_eq!(netlink.link("v0").unwrap().alias.as_deref(), Some("towards the sink"));
     netlink.send(&Request::set_up(&v1, false)).unwrap();
     assert!(!netlink.link("v1").unwrap().is_up);
+}
+
+#[test]
+#[ignore = "needs root and iproute2"]
+fn marked_packets_go_into_their_class() {
+    if !have(&[]) {
+        return;
+    }
+    let (namespace, mut netlink, link) = pair();
+    for (device, v4, v6) in [("v0", "10.66.1.1/24", "fd66:1::1/64"), ("v1", "10.66.2.1/24", "fd66:2::1/64")] {
+        namespace.run("ip", &["address", "add", v4, "dev", device]);
+        namespace.run("ip", &["address", "add", v6, "dev", device, "nodad"]);
+        namespace.run("ip", &["link", "set", device, "up"]);
+    }
+    for there in ["10.66.1.2", "fd66:1::2"] {
+        namespace.run("ip", &["neighbour", "add", there, "lladdr", "02:00:00:00:00:01", "dev", "v0"]);
+    }
+    let [marked_v4, marked_v6, from_v6] = [0x10, 0x11, 0x12].map(|minor| Handle::new(1, minor));
+    let filter = |preference, matches, class| Filter { parent: ROOT, preference, matches, class };
+    let mut requests = vec![Request::qdisc(Write::Add, &link, &Qdisc::htb(1, 2))];
+    for minor in [2, 0x10, 0x11, 0x12] {
+        requests.push(Request::class(Write::Add, &link, &class(ROOT, minor, 10, 10)));
+    }
+    let filters = [
+        filter(1, Match::Dscp(Protocol::V4, 46), marked_v4),
+        filter(2, Match::Dscp(Protocol::V6, 46), marked_v6),
+        filter(3, from_network("fd66:1::/64"), from_v6),
+    ];
+    requests.extend(filters.iter().map(|filter| Request::add_filter(&link, filter)));
+    send(&mut netlink, &requests);
+    // Datagrams by mark, the two bits of congestion notification set as well: they are no part of it.
+    let sent = [(46, 20), (45, 5), (0, 7)];
+    namespace.within(|| {
+        for (from, to) in [("10.66.1.1:0", "10.66.1.2:9"), ("[fd66:1::1]:0", "[fd66:1::2]:9")] {
+            for (dscp, count) in sent {
+                let socket = UdpSocket::bind(from).unwrap();
+                if from.starts_with('[') {
+                    set_ipv6_tclass(&socket, dscp << 2 | 1).unwrap();
+                } else {
+                    set_ip_tos(&socket, (dscp << 2 | 1) as u8).unwrap();
+                }
+                for _ in 0..count {
+                    socket.send_to(&[0; 100], to).unwrap();
+                }
+            }
+        }
+    });
+    let seen = netlink.classes(&link).unwrap();
+    let packets = |handle| seen.iter().find(|seen| seen.class.handle == handle).unwrap().statistics.packets;
+    assert_eq!([marked_v4, marked_v6, from_v6].map(packets), [20, 20, 12], "{seen:?}");
+    // The rest of IPv4, and what the kernel says by itself.
+    assert!(packets(Handle::new(1, 2)) >= 12, "{seen:?}");
+}
+
+#[test]
+#[ignore = "needs root and iproute2"]
+fn a_list_misses_nothing_while_others_write() {
+    if !have(&[]) {
+        return;
+    }
+    let (namespace, mut netlink, link) = pair();
+    let lasting: Vec<HtbClass> = (0x1000..0x1000 + 200).map(|minor| class(ROOT, minor, 1, 10)).collect();
+    let mut requests = vec![Request::qdisc(Write::Add, &link, &Qdisc::htb(1, 2))];
+    requests.extend(lasting.iter().map(|class| Request::class(Write::Add, &link, class)));
+    send(&mut netlink, &requests);
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let mut other = namespace.netlink();
+        let (stop, link) = (&stop, &link);
+        scope.spawn(move || {
+            while !stop.load(Ordering::Relaxed) {
+                for minor in 0x100..0x120 {
+                    send(&mut other, &[Request::class(Write::Add, link, &class(ROOT, minor, 1, 10))]);
+                }
+                for minor in 0x100..0x120 {
+                    send(&mut other, &[Ok(Request::delete_class(link, Handle::new(1, minor)))]);
+                }
+                // Time enough for a list now and then.
+                std::thread::sleep(Duration::from_millis(3));
+            }
+        });
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let (mut whole, mut disturbed) = (0, 0);
+            while whole < 200 {
+                let seen = match netlink.classes(link) {
+                    Ok(seen) => seen,
+                    // Said, not hidden.
+                    Err(NetlinkError::Interrupted { .. }) => {
+                        disturbed += 1;
+                        assert!(disturbed < 100_000, "only {whole} lists were whole");
+                        continue;
+                    }
+                    Err(error) => panic!("{error}"),
+                };
+                whole += 1;
+                let mut seen: Vec<HtbClass> = seen.iter().map(|seen| seen.class).collect();
+                seen.retain(|class| class.handle.minor >= 0x1000);
+                seen.sort_by_key(|class| class.handle);
+                assert_eq!(seen.len(), lasting.len(), "list {whole}");
+                assert_eq!(seen, lasting);
+            }
+            println!("{whole} whole lists, {disturbed} given up");
+        }));
+        stop.store(true, Ordering::Relaxed);
+        result.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    });
 }

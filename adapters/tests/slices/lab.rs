@@ -22,6 +22,8 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 /// How long a daemon may take to start or to end, on a machine that has other things to do.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How far what makes and forwards traffic goes before all else (`nice`): how busy the machine is, is not what is tested.
+pub(crate) const PRIORITY: i32 = -15;
 /// The switch's port towards the sink.
 pub(crate) const SINK_PORT: &str = "sink";
 /// The switch.
@@ -281,7 +283,7 @@ pub(crate) fn daemon(namespace: &str, folder: &Path, program: &str, arguments: &
     let log = File::create(folder.join(format!("{program}.log"))).unwrap();
     let variables = ["OVS_RUNDIR", "OVS_LOGDIR", "OVS_DBDIR", "OVS_SYSCONFDIR", "OVN_RUNDIR", "OVN_LOGDIR"];
     Command::new("setpriv")
-        .args(["--pdeathsig", "TERM", "ip", "netns", "exec", namespace, program])
+        .args(["--pdeathsig", "TERM", "nice", "-n", &PRIORITY.to_string(), "ip", "netns", "exec", namespace, program])
         .args(arguments)
         .current_dir(folder)
         .env("PATH", search_path())
@@ -313,4 +315,28 @@ impl Drop for Daemons {
             let _ = daemon.wait();
         }
     }
+}
+
+#[test]
+#[ignore = "needs root, iproute2, ethtool and openvswitch-switch"]
+fn a_lab_leaves_nothing_behind_when_its_test_fails() {
+    if !have(needs(Switch::OpenVswitch)) {
+        return;
+    }
+    let mut left = None;
+    let failed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let mut lab = Lab::new(1, Switch::OpenVswitch);
+        let names = [&lab.switch, &lab.sink, &lab.sources[0]].map(|namespace| namespace.name().to_owned());
+        assert!(names.iter().all(|name| run("ip", &["netns", "list"]).contains(name)));
+        let daemons = lab.daemons().unwrap();
+        let processes = [daemons.database.id(), daemons.forwarder.as_ref().unwrap().id()];
+        left = Some((names, processes, daemons.path("")));
+        std::panic::resume_unwind(Box::new("as a failing test does"));
+    }));
+    assert!(failed.is_err());
+    let (names, processes, folder) = left.unwrap();
+    let namespaces = run("ip", &["netns", "list"]);
+    assert!(names.iter().all(|name| !namespaces.contains(name)), "{namespaces}");
+    assert!(processes.iter().all(|process| !Path::new("/proc").join(process.to_string()).exists()));
+    assert!(!folder.exists());
 }
