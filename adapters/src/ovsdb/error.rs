@@ -173,7 +173,9 @@ impl OvsdbError {
                 io::ErrorKind::PermissionDenied => "the user needs write permission for the socket",
                 io::ErrorKind::ConnectionRefused => "is ovsdb-server running, and does it listen there (--remote)?",
                 io::ErrorKind::TimedOut => "is the host up, and does a firewall stand between?",
-                io::ErrorKind::InvalidInput => "the path of a unix socket has at most 107 bytes",
+                io::ErrorKind::InvalidInput | io::ErrorKind::InvalidFilename => {
+                    "the path of a unix socket has at most 107 bytes"
+                }
                 _ => "the operating system gave this reason",
             },
             OvsdbError::TlsFile { .. } => "`openssl x509 -in FILE -noout -text` shows a certificate",
