@@ -326,7 +326,7 @@ fn some_change(number: u64, rows: &[Uuid]) -> Operation {
         0 => Operation::update("T", row(), Row::new().with("optional", (n % 100) as i64)),
         1 => Operation::update("T", row(), Row::new().with("optional", Datum::empty())),
         2 => Operation::update("T", row(), Row::new().with("part", real(n))),
-        3 => Operation::update("T", row(), Row::new().with("yes", n % 2 == 0).with("whole", n as i64)),
+        3 => Operation::update("T", row(), Row::new().with("yes", n.is_multiple_of(2)).with("whole", n as i64)),
         4 => Operation::update("T", row(), Row::new().with("parts", Datum::set([real(n), real(n + 1), real(n * 7)]))),
         5 => Operation::mutate("T", row(), vec![Mutation::new("parts", Mutator::Add, real(1))]),
         6 => Operation::mutate("T", row(), vec![Mutation::new("texts", Mutator::Insert, text(n))]),
