@@ -305,6 +305,10 @@ impl Client {
         self.schemas.clear();
         // With TLS 1.3 a server that does not trust us says so only after the handshake.
         match self.call_within("echo", json!([]), self.timeouts.connect) {
+            Err(OvsdbError::Lost { endpoint, what, pending }) if matches!(self.endpoint, Endpoint::Tcp { .. }) => {
+                let what = format!("{what} before it had answered anything, as servers do that want TLS (ssl:)");
+                Err(OvsdbError::Lost { endpoint, what, pending })
+            }
             Err(error) if error.is_disconnected() => Err(error),
             _ => Ok(()),
         }

@@ -178,7 +178,9 @@ impl OvsdbError {
                 }
                 _ => "the operating system gave this reason",
             },
-            OvsdbError::TlsFile { .. } => "`openssl x509 -in FILE -noout -text` shows a certificate",
+            OvsdbError::TlsFile { .. } => {
+                "`openssl x509 -in FILE -noout -text` shows a certificate, `openssl pkey -in FILE -noout` checks a key"
+            }
             OvsdbError::Untrusted { hint, .. } => hint,
             OvsdbError::Lost { .. } | OvsdbError::Closed { .. } => {
                 "connect again; the server closes connections also when databases come, go or change their schema"
