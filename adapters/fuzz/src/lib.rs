@@ -1,10 +1,11 @@
-//! What fuzz targets do: read bytes as a log of a format, whole and dribbling, or as a feed of events, and hold the report
-//! to what it promises.
+//! What fuzz targets do: read bytes as a log of a format, whole and dribbling, as a feed of events, or as what an OVSDB
+//! server says, and hold what comes of it to what is promised.
 
 use std::io::{self, Cursor, Read};
 use std::path::Path;
 
 use forebay_adapters::events::{EventOptions, UPLIFTS, parse_events};
+use forebay_adapters::ovsdb::{Datum, Message, MessageError, MessageReader, Row, Schema};
 use forebay_adapters::query::read_queries_from;
 use forebay_adapters::{Input, LogFormat, QueryReport, ReadError, ReadOptions};
 
@@ -40,6 +41,50 @@ pub fn read_events(bytes: &[u8]) {
         }
         Err(error) => assert!(!error.hint().is_empty() && !error.allowed().is_empty(), "{error}"),
     }
+}
+
+/// Reads bytes as messages of an OVSDB server: what comes does not depend on the pieces, and what is data in a message is
+/// written as it was read.
+pub fn read_ovsdb(bytes: &[u8]) {
+    let (whole, error) = ovsdb_messages(bytes, bytes.len().max(1));
+    let piece = 1 + bytes.first().map_or(0, |byte| usize::from(*byte) % 16);
+    let (pieces, pieces_error) = ovsdb_messages(bytes, piece);
+    assert_eq!(whole, pieces);
+    // What is shown of a stream that is no JSON is as much as has come.
+    let kind = |error: Option<MessageError>| error.map(|error| std::mem::discriminant(&error));
+    assert_eq!(kind(error), kind(pieces_error));
+    for message in whole {
+        let (Message::Reply { result: value, .. }
+        | Message::Request { params: value, .. }
+        | Message::Notification { params: value, .. }) = message;
+        if let Ok(datum) = Datum::from_json(&value) {
+            assert_eq!(Datum::from_json(&datum.to_json()).as_ref(), Ok(&datum));
+        }
+        if let Ok(row) = Row::from_json(&value) {
+            assert_eq!(Row::from_json(&row.to_json()).as_ref(), Ok(&row));
+        }
+        if let Ok(schema) = Schema::from_json(&value) {
+            for column in schema.tables.values().flat_map(|table| table.columns.values()) {
+                let default = column.default_datum();
+                assert_eq!(column.datum(&default.to_json()).as_ref(), Ok(&default));
+            }
+        }
+    }
+}
+
+fn ovsdb_messages(bytes: &[u8], piece: usize) -> (Vec<Message>, Option<MessageError>) {
+    let (mut reader, mut found) = (MessageReader::new(1000), Vec::new());
+    for piece in bytes.chunks(piece) {
+        reader.push(piece);
+        loop {
+            match reader.next_message() {
+                Ok(Some(message)) => found.push(message),
+                Ok(None) => break,
+                Err(error) => return (found, Some(error)),
+            }
+        }
+    }
+    (found, None)
 }
 
 fn read(input: Result<Input, ReadError>, options: &ReadOptions) -> Result<QueryReport, ReadError> {

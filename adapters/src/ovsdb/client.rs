@@ -23,9 +23,9 @@ const CHANGES_KEPT_MOST: usize = 65_536;
 /// How long a client waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    /// For a connection, with all that TLS needs.
+    /// For a connection, with all that TLS needs; the system's look-up of a host's name comes on top.
     pub connect: Duration,
-    /// For the answer to a request; waits in a transaction come on top.
+    /// For the answer to a request; what a transaction's waits may take comes on top.
     pub reply: Duration,
     /// Without a sign of life, until [`Client::poll`] asks for one; and after as long again the connection is lost.
     pub silence: Duration,
@@ -176,8 +176,8 @@ impl Client {
     /// [`OvsdbError`], with [`OvsdbError::Absent`] for a table or column that the schema does not have.
     pub fn monitor(&mut self, monitor: &Monitor) -> Result<MonitorId, OvsdbError> {
         let id = MonitorId(self.monitors_made + 1);
-        let mut events = Vec::new();
-        self.start_monitor(id, monitor, &mut events)?;
+        // All of it is new, and no news.
+        self.start_monitor(id, monitor, &mut Vec::new())?;
         self.monitors_made += 1;
         Ok(id)
     }
@@ -282,29 +282,36 @@ impl Client {
         let silence = self.timeouts.silence;
         let session = self.session()?;
         match session.probed {
-            Some(probed) if now >= probed + silence => {
+            Some(probed) if now >= after(probed, silence) => {
                 let fault = Fault::Lost(std::io::ErrorKind::TimedOut.into());
                 Err(self.fail(fault, None, false))
             }
-            Some(probed) => Ok(probed + silence),
-            None if now >= session.heard + silence => {
+            Some(probed) => Ok(after(probed, silence)),
+            None if now >= after(session.heard, silence) => {
                 session.probed = Some(now);
                 let probe = json!({"method": "echo", "params": [], "id": PROBE});
                 self.send(&probe, None)?;
-                Ok(now + silence)
+                Ok(after(now, silence))
             }
-            None => Ok(session.heard + silence),
+            None => Ok(after(session.heard, silence)),
         }
     }
 
     fn open(&mut self) -> Result<(), OvsdbError> {
-        let deadline = Instant::now() + self.timeouts.connect;
+        let deadline = after(Instant::now(), self.timeouts.connect);
         self.session = Some(Session::open(&self.endpoint, deadline).inspect_err(|error| {
             self.ended = error.to_string();
         })?);
         self.schemas.clear();
         // With TLS 1.3 a server that does not trust us says so only after the handshake.
-        self.call_within("echo", json!([]), self.timeouts.connect).map(|_| ())
+        match self.call_within("echo", json!([]), self.timeouts.connect) {
+            Err(OvsdbError::Lost { endpoint, what, pending }) if matches!(self.endpoint, Endpoint::Tcp { .. }) => {
+                let what = format!("{what} before it had answered anything, as servers do that want TLS (ssl:)");
+                Err(OvsdbError::Lost { endpoint, what, pending })
+            }
+            Err(error) if error.is_disconnected() => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// Sets up in a new session what the one before had.
@@ -371,8 +378,7 @@ impl Client {
         // Of the others it does not matter: they change nothing that outlasts the session.
         let pending = (method == "transact").then_some(method);
         let id = self.session()?.next_id();
-        // A wait of centuries is none that a clock can tell.
-        let deadline = Instant::now() + waited.min(Duration::from_secs(86_400 * 365));
+        let deadline = after(Instant::now(), waited);
         let request = json!({"method": method, "params": params, "id": id});
         let sent = self.session()?.send(&request, deadline);
         sent.map_err(|fault| self.fail(fault, pending, false))?;
@@ -474,7 +480,7 @@ impl Client {
     }
 
     fn send(&mut self, message: &Value, pending: Option<&'static str>) -> Result<(), OvsdbError> {
-        let deadline = Instant::now() + self.timeouts.reply;
+        let deadline = after(Instant::now(), self.timeouts.reply);
         let sent = self.session()?.send(message, deadline);
         sent.map_err(|fault| self.fail(fault, pending, true))
     }
@@ -509,6 +515,11 @@ impl Client {
             }
         }
     }
+}
+
+/// A time later; a wait of centuries is none that a clock can tell.
+fn after(now: Instant, wait: Duration) -> Instant {
+    now + wait.min(Duration::from_secs(86_400 * 365))
 }
 
 /// What an answer to our own probe carries.

@@ -173,10 +173,14 @@ impl OvsdbError {
                 io::ErrorKind::PermissionDenied => "the user needs write permission for the socket",
                 io::ErrorKind::ConnectionRefused => "is ovsdb-server running, and does it listen there (--remote)?",
                 io::ErrorKind::TimedOut => "is the host up, and does a firewall stand between?",
-                io::ErrorKind::InvalidInput => "the path of a unix socket has at most 107 bytes",
+                io::ErrorKind::InvalidInput | io::ErrorKind::InvalidFilename => {
+                    "the path of a unix socket has at most 107 bytes"
+                }
                 _ => "the operating system gave this reason",
             },
-            OvsdbError::TlsFile { .. } => "`openssl x509 -in FILE -noout -text` shows a certificate",
+            OvsdbError::TlsFile { .. } => {
+                "`openssl x509 -in FILE -noout -text` shows a certificate, `openssl pkey -in FILE -noout` checks a key"
+            }
             OvsdbError::Untrusted { hint, .. } => hint,
             OvsdbError::Lost { .. } | OvsdbError::Closed { .. } => {
                 "connect again; the server closes connections also when databases come, go or change their schema"

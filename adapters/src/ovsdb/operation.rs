@@ -70,7 +70,8 @@ pub enum Operation {
         until: Until,
         /// The rows, in any order.
         rows: Vec<Row>,
-        /// How long, in whole milliseconds; `None` for as long as it takes. Zero asks what is so now.
+        /// How long, in whole milliseconds; zero asks what is so now. `None` sets the server no limit; the client still
+        /// waits no longer than for any answer.
         timeout: Option<Duration>,
     },
     /// Sees to it that what is done has reached the disk.

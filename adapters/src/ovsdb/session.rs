@@ -99,13 +99,17 @@ impl Fault {
         let pending = request.filter(|_| sent);
         let told = endpoint.to_string();
         match self {
-            Fault::Lost(error) => untrusted_or(endpoint, error, |error| {
-                let what = match error.kind() {
-                    io::ErrorKind::TimedOut => "the server does not answer any more".to_owned(),
-                    _ => error.to_string(),
+            Fault::Lost(error) => {
+                let lost = |error: io::Error| {
+                    let what = match error.kind() {
+                        io::ErrorKind::TimedOut => "the server does not answer any more".to_owned(),
+                        _ => error.to_string(),
+                    };
+                    OvsdbError::Lost { endpoint: told, what, pending }
                 };
-                OvsdbError::Lost { endpoint: told, what, pending }
-            }),
+                // With a request under way, what became of it matters more.
+                if pending.is_some() { lost(error) } else { untrusted_or(endpoint, error, lost) }
+            }
             Fault::Garbage(what) => OvsdbError::Garbage { endpoint: told, what, pending },
             Fault::Stuck => {
                 OvsdbError::Lost { endpoint: told, what: "the server does not read what we send".to_owned(), pending }

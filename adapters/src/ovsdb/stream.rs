@@ -33,12 +33,21 @@ impl Stream {
             Endpoint::Tcp { host, port } => connect_tcp(host, *port, deadline).map(Stream::Tcp).map_err(unreachable),
             #[cfg(feature = "tls")]
             Endpoint::Ssl { host, port, tls } => {
-                let mut client = super::tls::client(host, tls)?;
+                let mut client = super::tls::client(endpoint, host, tls)?;
                 let mut socket = connect_tcp(host, *port, deadline).map_err(unreachable)?;
                 super::tls::handshake(&mut client, &mut socket, |socket, read, write| {
                     ready(socket.as_fd(), read, write, deadline).map(|flags| !flags.is_empty())
                 })
-                .map_err(|error| untrusted_or(endpoint, error, unreachable))?;
+                .map_err(|error| match error.kind() {
+                    io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
+                        OvsdbError::Untrusted {
+                            endpoint: endpoint.to_string(),
+                            what: "the server hung up before either side had proved anything".to_owned(),
+                            hint: "is it a tcp: port?",
+                        }
+                    }
+                    _ => untrusted_or(endpoint, error, unreachable),
+                })?;
                 Ok(Stream::Tls(Box::new(client), socket))
             }
             #[cfg(not(feature = "tls"))]

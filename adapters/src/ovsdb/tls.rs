@@ -16,11 +16,11 @@ use rustls::{
     SignatureScheme,
 };
 
-use super::endpoint::{PeerName, TlsFiles};
+use super::endpoint::{Endpoint, PeerName, TlsFiles};
 use super::error::OvsdbError;
 
 /// A connection that has not shaken hands yet.
-pub(super) fn client(host: &str, files: &TlsFiles) -> Result<ClientConnection, OvsdbError> {
+pub(super) fn client(endpoint: &Endpoint, host: &str, files: &TlsFiles) -> Result<ClientConnection, OvsdbError> {
     let provider = Arc::new(ring::default_provider());
     let mut roots = RootCertStore::empty();
     for authority in certificates(&files.ca)? {
@@ -59,7 +59,7 @@ pub(super) fn client(host: &str, files: &TlsFiles) -> Result<ClientConnection, O
     };
     let name =
         ServerName::try_from(name.split('%').next().unwrap_or(name).to_owned()).map_err(|_| OvsdbError::Untrusted {
-            endpoint: format!("ssl:{host}"),
+            endpoint: endpoint.to_string(),
             what: format!("\"{}\" is no name that a certificate can have", crate::error::shown(name.as_bytes())),
             hint: "give the name or the address that the server's certificate has",
         })?;
