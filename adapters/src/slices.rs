@@ -22,16 +22,15 @@ mod error;
 mod executor;
 pub mod fake;
 mod filters;
-mod gate;
 mod link;
 pub mod ovn;
 pub mod ovs;
 mod standing;
 pub mod tc;
 
+pub use crate::gate::{Gate, Stopped};
 pub use enforced::{Enforced, MTU_BYTES, PRIORITIES_MOST};
 pub use error::SliceError;
 pub use executor::{Applied, Counters, SliceExecutor};
-pub use gate::{Gate, Stopped};
 pub use link::{LinkSlices, MacAddress, Port, Slice};
 pub use standing::{Standing, StandingPort};

@@ -2,7 +2,7 @@
 
 use forebay_world::{Generation, Refusal};
 
-use super::gate::Stopped;
+use crate::gate::Stopped;
 
 /// Why slices do not stand as they should.
 #[derive(Debug, thiserror::Error)]

@@ -186,7 +186,7 @@ fn a_switch_that_is_killed_is_mended() {
     let wanted = slices(&rig, 1, &[(6, 10), (3, 8)]);
     let mut executor = rig.connect();
     executor.apply(&wanted, &mut Gate::open()).expect("it stands");
-    let mut killed = |rig: &Port| {
+    let killed = |rig: &Port| {
         let mut lab = rig.lab.borrow_mut();
         let daemons = lab.daemons().expect("it is Open vSwitch");
         daemons.kill_forwarder();
