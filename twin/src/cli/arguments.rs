@@ -37,6 +37,8 @@ pub(super) enum Command {
     Train(TrainOptions),
     /// Plan machines and bandwidth ahead, from recorded series and a scenario
     Plan(PlanOptions),
+    /// Show, make or take away the slices of one real link
+    Link(LinkOptions),
     /// Run the controller again over a journal, and say whether every plan is the same
     Replay(ReplayOptions),
     /// Check a scenario file without running it
@@ -48,6 +50,46 @@ pub(super) enum Command {
     },
     /// Print the man page
     Man,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct LinkOptions {
+    #[command(subcommand)]
+    pub(super) action: LinkAction,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum LinkAction {
+    /// Show what stands, and what of it is not as the file says
+    Show {
+        /// Link file
+        file: PathBuf,
+        /// Measure for so long what each slice carries
+        #[arg(long, value_name = "SPAN")]
+        rates: Option<Duration>,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make what stands what the file says; writes only what differs, and reads it back
+    Apply {
+        /// Link file
+        file: PathBuf,
+        /// Say what would be changed, and change nothing
+        #[arg(long)]
+        dry_run: bool,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Take away all that bears our mark
+    Remove {
+        /// Link file
+        file: PathBuf,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Args, Debug)]
