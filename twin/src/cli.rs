@@ -13,6 +13,7 @@ mod interrupt;
 mod plan;
 mod replay;
 mod run;
+mod slices;
 mod train;
 mod watch;
 
@@ -59,6 +60,7 @@ pub fn main() -> ExitCode {
         Command::Forecast(options) => forecast::run(options),
         Command::Train(options) => train::run(options),
         Command::Plan(options) => plan::run(&options),
+        Command::Slices(options) => slices::run(&options),
         Command::Replay(options) => replay::run(&options),
         Command::Check(options) => check::run(&options),
         Command::Completions { shell } => {
