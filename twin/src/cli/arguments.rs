@@ -37,7 +37,7 @@ pub(super) enum Command {
     Train(TrainOptions),
     /// Plan machines and bandwidth ahead, from recorded series and a scenario
     Plan(PlanOptions),
-    /// Print the slices that stand at a moment of a run, as a table, as JSON, or as an IETF network slice service
+    /// Print the slices that stand at a moment of a run
     Slices(SlicesOptions),
     /// Run the controller again over a journal, and say whether every plan is the same
     Replay(ReplayOptions),

@@ -157,14 +157,13 @@ impl policy::Policy for Whim {
 
 /// Which slices stand over two hours of whims, with hosts that fall and regions that are silent; checked at each tick.
 /// Says how often a slice was taken away.
-fn slices_by_need(vms: Vec<Vec<u32>>, demand: Vec<Vec<f64>>, says_bandwidth: bool, down: u64, blind: u64) -> u32 {
+fn slices_by_need(whim: Whim, demand: Vec<Vec<f64>>, linger: Duration, down: u64, blind: u64) -> u32 {
     use crate::small_world::SmallWorld;
     let topology = Arc::new(topology(2));
     let mut config = ControllerConfig::default();
     (config.guard.floor, config.guard.shrink_cooldown) = (0, Duration::ZERO);
-    let linger = config.slicing.linger;
-    let policy = Box::new(Whim { vms, says_bandwidth });
-    let mut controller = Controller::new(Arc::clone(&topology), config, policy);
+    config.slicing.linger = linger;
+    let mut controller = Controller::new(Arc::clone(&topology), config, Box::new(whim));
     let sessions = move |cell: usize, at: Timestamp| {
         demand[(at.since(Timestamp::EPOCH) / Duration::from_mins(15)) as usize % demand.len()][cell]
     };
@@ -217,7 +216,8 @@ fn slices_by_need(vms: Vec<Vec<u32>>, demand: Vec<Vec<f64>>, says_bandwidth: boo
 #[test]
 fn a_slice_that_nobody_needs_is_taken_away_and_comes_back_with_its_first_machine() {
     let vms = vec![vec![2, 1, 0, 0], vec![0, 0, 0, 0], vec![0, 0, 0, 0], vec![0, 0, 0, 0], vec![1, 0, 0, 1]];
-    assert!(slices_by_need(vms, vec![vec![0.0; 4]], false, 200, 200) >= 4);
+    let whim = Whim { vms, says_bandwidth: false };
+    assert!(slices_by_need(whim, vec![vec![0.0; 4]], Duration::from_mins(10), 200, 200) >= 4);
 }
 
 proptest::proptest! {
@@ -228,9 +228,10 @@ proptest::proptest! {
         demand in proptest::collection::vec(
             proptest::collection::vec(proptest::prop_oneof![proptest::prelude::Just(0.0), 1.0..400.0f64], 4), 1..6),
         says_bandwidth: bool,
+        linger in proptest::prop_oneof![proptest::prelude::Just(0u64), 1u64..15],
         down in 0u64..120,
         blind in 0u64..120,
     ) {
-        slices_by_need(vms, demand, says_bandwidth, down, blind);
+        slices_by_need(Whim { vms, says_bandwidth }, demand, Duration::from_mins(linger), down, blind);
     }
 }

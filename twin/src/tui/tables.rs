@@ -214,7 +214,7 @@ fn slices(look: Look, topology: &Topology, tick: &Tick) -> Table {
     // Who gave way is worth more room than who did not.
     let anybody = tick.observation.slices.iter().any(|slice| gave_way(slice.slice.index()).is_some());
     if anybody {
-        columns.push(Column::right("gave way", 1));
+        columns.push(Column::right("short", 1));
     }
     let row = |slice: &SliceUse| {
         let cell = slice.slice.index();
