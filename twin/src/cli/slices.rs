@@ -2,6 +2,7 @@
 
 use anyhow::{Context, anyhow};
 use forebay_world::{Duration, Timestamp, Topology};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::arguments::{SlicesFormat, SlicesOptions};
@@ -32,8 +33,10 @@ pub(super) fn run(options: &SlicesOptions) -> Result<Answer, Failure> {
     }
 }
 
-fn lines(value: &Value) -> Result<Answer, Failure> {
-    print(format!("{value:#}\n").as_bytes())
+fn lines(value: &impl Serialize) -> Result<Answer, Failure> {
+    let mut text = serde_json::to_vec_pretty(value).context("the slices cannot be written as JSON")?;
+    text.push(b'\n');
+    print(&text)
 }
 
 /// The last tick that is not after `at`, from the start of the run; that at its end when none is given.

@@ -5,34 +5,66 @@
 //! rate (`cir`, `pir`) where the traffic of the machines comes in. Written only: nothing is read back.
 
 use serde::Serialize;
-use serde_json::{Value, json};
 
 use super::{DemarcationPoint, Expectation, SliceService};
 
-/// The module whose tree this is.
-pub const MODULE: &str = "ietf-network-slice-service";
-
 /// The document: what `GET /restconf/data/ietf-network-slice-service:network-slice-services` would answer (RFC 8040).
-pub fn document(services: &[SliceService]) -> Value {
-    let services: Vec<SliceServiceNode> = services.iter().map(SliceServiceNode::of).collect();
-    json!({ identity("network-slice-services"): { "slice-service": services } })
+#[derive(Serialize)]
+pub struct Document<'a> {
+    #[serde(rename = "ietf-network-slice-service:network-slice-services")]
+    root: Services<'a>,
 }
 
-/// A name of the module's, with the module's.
-fn identity(name: &str) -> String {
-    format!("{MODULE}:{name}")
+/// The services as a document.
+pub fn document(services: &[SliceService]) -> Document<'_> {
+    Document { root: Services { slice_service: services.iter().map(Service::of).collect() } }
+}
+
+/// Identities of the module, with its name.
+mod identity {
+    pub(super) const OPAQUE: &str = "ietf-network-slice-service:opaque";
+    pub(super) const POINT_TO_MULTIPOINT: &str = "ietf-network-slice-service:point-to-multipoint";
+    pub(super) const SENDER: &str = "ietf-network-slice-service:sender-role";
+    pub(super) const RECEIVER: &str = "ietf-network-slice-service:receiver-role";
+    pub(super) const BANDWIDTH: &str = "ietf-network-slice-service:one-way-bandwidth";
+    pub(super) const DELAY: &str = "ietf-network-slice-service:one-way-delay-maximum";
+    pub(super) const ISOLATION: &str = "ietf-network-slice-service:traffic-isolation";
+    pub(super) const DSCP: &str = "ietf-network-slice-service:dscp";
+    pub(super) const ANY: &str = "ietf-network-slice-service:any";
+}
+
+/// `container network-slice-services`
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Services<'a> {
+    slice_service: Vec<Service<'a>>,
 }
 
 /// `list slice-service`
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
-struct SliceServiceNode {
-    id: String,
-    description: String,
-    service_tags: Value,
+struct Service<'a> {
+    id: &'a str,
+    description: &'a str,
+    service_tags: Tags,
     service_slo_sle_policy: Policy,
-    sdps: Value,
-    connection_groups: Value,
+    sdps: Sdps<'a>,
+    connection_groups: Groups<'a>,
+}
+
+/// `container service-tags`
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Tags {
+    tag_type: [Tag; 1],
+}
+
+/// `list tag-type`
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Tag {
+    tag_type: &'static str,
+    tag_type_value: [String; 2],
 }
 
 /// `container service-slo-sle-policy`
@@ -55,7 +87,7 @@ struct SloPolicy {
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct MetricBound {
-    metric_type: String,
+    metric_type: &'static str,
     metric_unit: &'static str,
     bound: String,
 }
@@ -63,55 +95,137 @@ struct MetricBound {
 /// `container sle-policy`
 #[derive(Serialize)]
 struct SlePolicy {
-    isolation: Vec<String>,
+    isolation: Vec<&'static str>,
 }
 
-impl SliceServiceNode {
-    fn of(service: &SliceService) -> SliceServiceNode {
-        let group = service.id.clone();
-        let sender = sdp(&service.sender, &group, service, true);
-        let receivers = service.receivers.iter().map(|receiver| sdp(receiver, &group, service, false));
-        let sdps: Vec<Value> = std::iter::once(sender).chain(receivers).collect();
-        let ids: Vec<&str> = service.receivers.iter().map(|receiver| receiver.id.as_str()).collect();
-        SliceServiceNode {
-            id: service.id.clone(),
-            description: service.description.clone(),
-            service_tags: json!({ "tag-type": [{
-                "tag-type": identity("opaque"),
-                "tag-type-value": [format!("priority={}", service.priority), format!("weight={}", service.weight)],
-            }] }),
-            service_slo_sle_policy: Policy::of(service),
-            sdps: json!({ "sdp": sdps }),
-            connection_groups: json!({ "connection-group": [{
-                "id": group,
-                "connectivity-type": identity("point-to-multipoint"),
-                "connectivity-construct": [{
-                    "id": "1",
-                    "p2mp-sender-sdp": service.sender.id,
-                    "p2mp-receiver-sdp": ids,
+/// `container sdps`
+#[derive(Serialize)]
+struct Sdps<'a> {
+    sdp: Vec<Sdp<'a>>,
+}
+
+/// `list sdp`
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Sdp<'a> {
+    id: &'a str,
+    description: &'a str,
+    node_id: &'a str,
+    service_match_criteria: Criteria<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    incoming_qos_policy: Option<QosPolicy>,
+}
+
+/// `container service-match-criteria`
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Criteria<'a> {
+    match_criterion: [Criterion<'a>; 1],
+}
+
+/// `list match-criterion`
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Criterion<'a> {
+    index: u32,
+    match_type: [MatchType; 1],
+    target_connection_group_id: &'a str,
+    connection_group_sdp_role: &'static str,
+}
+
+/// `list match-type`
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct MatchType {
+    r#type: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dscp: Option<[u8; 1]>,
+}
+
+/// `container incoming-qos-policy`
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct QosPolicy {
+    rate_limits: RateLimits,
+}
+
+/// `container rate-limits`, of which `ietf-ac-common` (RFC 9833) says more
+#[derive(Serialize)]
+struct RateLimits {
+    cir: String,
+    pir: String,
+}
+
+/// `container connection-groups`
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Groups<'a> {
+    connection_group: [Group<'a>; 1],
+}
+
+/// `list connection-group`
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Group<'a> {
+    id: &'a str,
+    connectivity_type: &'static str,
+    connectivity_construct: [Construct<'a>; 1],
+}
+
+/// `list connectivity-construct`
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Construct<'a> {
+    id: &'static str,
+    p2mp_sender_sdp: &'a str,
+    p2mp_receiver_sdp: Vec<&'a str>,
+}
+
+impl<'a> Service<'a> {
+    fn of(service: &'a SliceService) -> Self {
+        let sender = Sdp::of(&service.sender, service, identity::SENDER);
+        let receivers = service.receivers.iter().map(|receiver| Sdp::of(receiver, service, identity::RECEIVER));
+        let construct = Construct {
+            id: "1",
+            p2mp_sender_sdp: &service.sender.id,
+            p2mp_receiver_sdp: service.receivers.iter().map(|receiver| receiver.id.as_str()).collect(),
+        };
+        Service {
+            id: &service.id,
+            description: &service.description,
+            service_tags: Tags {
+                tag_type: [Tag {
+                    tag_type: identity::OPAQUE,
+                    tag_type_value: [format!("priority={}", service.priority), format!("weight={}", service.weight)],
                 }],
-            }] }),
+            },
+            service_slo_sle_policy: Policy::of(service),
+            sdps: Sdps { sdp: std::iter::once(sender).chain(receivers).collect() },
+            connection_groups: Groups {
+                connection_group: [Group {
+                    id: &service.id,
+                    connectivity_type: identity::POINT_TO_MULTIPOINT,
+                    connectivity_construct: [construct],
+                }],
+            },
         }
     }
 }
 
 impl Policy {
-    fn of(service: &SliceService) -> Policy {
+    fn of(service: &SliceService) -> Self {
         let objectives = &service.objectives;
-        let bound = |metric: &str, metric_unit, bound: u64| MetricBound {
-            metric_type: identity(metric),
-            metric_unit,
-            bound: bound.to_string(),
-        };
+        let bound =
+            |metric_type, metric_unit, bound: u64| MetricBound { metric_type, metric_unit, bound: bound.to_string() };
         // Zero would mean without bound.
         let bandwidth = Some(objectives.bandwidth.0).filter(|rate| *rate > 0);
         let latency = objectives.latency.map(|latency| latency.as_nanos() / 1_000).filter(|micros| *micros > 0);
         let metric_bound = [
-            bandwidth.map(|rate| bound("one-way-bandwidth", "bps", rate)),
-            latency.map(|micros| bound("one-way-delay-maximum", "microseconds", micros)),
+            bandwidth.map(|rate| bound(identity::BANDWIDTH, "bps", rate)),
+            latency.map(|micros| bound(identity::DELAY, "microseconds", micros)),
         ];
         let isolation = |expectation: &Expectation| match expectation {
-            Expectation::TrafficIsolation => identity("traffic-isolation"),
+            Expectation::TrafficIsolation => identity::ISOLATION,
         };
         Policy {
             slo_policy: SloPolicy { metric_bound: metric_bound.into_iter().flatten().collect() },
@@ -120,30 +234,29 @@ impl Policy {
     }
 }
 
-/// `list sdp`. What machines send is known by its mark, and limited where it comes in.
-fn sdp(point: &DemarcationPoint, group: &str, service: &SliceService, sends: bool) -> Value {
-    let match_type = match service.mark {
-        Some(mark) => json!({ "type": identity("dscp"), "dscp": [mark.number()] }),
-        None => json!({ "type": identity("any") }),
-    };
-    let mut node = json!({
-        "id": point.id,
-        "description": point.description,
-        "node-id": point.node,
-        "service-match-criteria": { "match-criterion": [{
-            "index": 1,
-            "match-type": [match_type],
-            "target-connection-group-id": group,
-            "connection-group-sdp-role": identity(if sends { "sender-role" } else { "receiver-role" }),
-        }] },
-    });
-    if sends {
-        node["incoming-qos-policy"] = json!({ "rate-limits": {
-            "cir": service.objectives.bandwidth.0.to_string(),
-            "pir": service.ceiling.0.to_string(),
-        } });
+impl<'a> Sdp<'a> {
+    /// What machines send is known by its mark, and limited where it comes in.
+    fn of(point: &'a DemarcationPoint, service: &'a SliceService, role: &'static str) -> Self {
+        let match_type = match service.mark {
+            Some(mark) => MatchType { r#type: identity::DSCP, dscp: Some([mark.number()]) },
+            None => MatchType { r#type: identity::ANY, dscp: None },
+        };
+        let criterion = Criterion {
+            index: 1,
+            match_type: [match_type],
+            target_connection_group_id: &service.id,
+            connection_group_sdp_role: role,
+        };
+        let limits =
+            || RateLimits { cir: service.objectives.bandwidth.0.to_string(), pir: service.ceiling.0.to_string() };
+        Sdp {
+            id: &point.id,
+            description: &point.description,
+            node_id: &point.node,
+            service_match_criteria: Criteria { match_criterion: [criterion] },
+            incoming_qos_policy: (role == identity::SENDER).then(|| QosPolicy { rate_limits: limits() }),
+        }
     }
-    node
 }
 
 #[cfg(test)]
@@ -152,6 +265,7 @@ mod tests {
     use crate::slicing::service::services;
     use crate::small_world::topology;
     use forebay_world::{BitsPerSecond, Duration, PlannedSlice, RegionId, SliceId, Steering};
+    use serde_json::{Value, json};
     use std::collections::BTreeSet;
 
     /// Nodes of the module that are written here: parent, name, and whether it may be written at most once, as the module
@@ -239,7 +353,8 @@ mod tests {
         let mut steering = Steering::home(topology.cells());
         // Viewers of iad are sent to ams, in part.
         steering.0[2] = vec![(RegionId(0), 1), (RegionId(1), 3)];
-        document(&services(&[(SliceId(0), plain), (SliceId(3), bare)].into(), &steering, &topology))
+        let services = services(&[(SliceId(0), plain), (SliceId(3), bare)].into(), &steering, &topology);
+        serde_json::to_value(document(&services)).unwrap()
     }
 
     #[test]
