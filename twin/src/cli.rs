@@ -14,6 +14,7 @@ mod link;
 mod plan;
 mod replay;
 mod run;
+mod slices;
 mod train;
 mod watch;
 
@@ -61,6 +62,7 @@ pub fn main() -> ExitCode {
         Command::Train(options) => train::run(options),
         Command::Plan(options) => plan::run(&options),
         Command::Link(options) => link::run(&options),
+        Command::Slices(options) => slices::run(&options),
         Command::Replay(options) => replay::run(&options),
         Command::Check(options) => check::run(&options),
         Command::Completions { shell } => {

@@ -192,6 +192,8 @@ pub(super) fn from_toml(error: &toml::de::Error, text: &str) -> Finding {
             },
             hint: if allowed.starts_with("a time") {
                 "write a time as 2026-06-14T18:00:00Z".to_owned()
+            } else if allowed.starts_with("a code point") {
+                "write its name as RFC 4594 has it, in quotes".to_owned()
             } else {
                 "a quantity is a number and a unit, in quotes".to_owned()
             },
