@@ -54,6 +54,7 @@ fn files_that_cannot_be_meant_are_refused_with_their_place() {
         ("ceiling = \"8 Mbit/s\"", "ceiling = \"2 Mbit/s\"", "under a ceiling of 2 Mbit/s"),
         ("weight = 2", "weight = 0", "a weight of 0"),
         ("weight = 2", "dscp = 64", "DSCP 64"),
+        ("weight = 2", "id = 0", "two slices have the id 0"),
         ("weight = 2", "wieght = 2", "did you mean `weight`?"),
         ("\"10.0.2.7\"", "\"10.0.2.300\"", "`10.0.2.300` is no network"),
         ("name = \"web\"", "name = \"video\"", "two slices are called `video`"),

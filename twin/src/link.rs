@@ -145,6 +145,9 @@ struct TlsSpec {
 #[serde(deny_unknown_fields)]
 struct SliceSpec {
     name: Spanned<String>,
+    /// Its number among those of the link, by which its class and its queue are named; its place in the file when absent.
+    #[serde(default)]
+    id: Option<Spanned<u32>>,
     #[serde(default)]
     guarantee: Option<Spanned<BitsPerSecond>>,
     #[serde(default)]
@@ -237,7 +240,12 @@ fn check_slices(spec: &LinkSpec, findings: &mut Findings) -> (LinkSlices, BTreeM
     let mut id_of: BTreeMap<&str, SliceId> = BTreeMap::new();
     let mut left = capacity;
     for (at, slice) in spec.slice.iter().enumerate() {
-        let (id, slice) = (SliceId::at(at), slice.get_ref());
+        let slice = slice.get_ref();
+        let id = slice.id.as_ref().map_or_else(|| SliceId::at(at), |id| SliceId(*id.get_ref()));
+        if link.slices.contains_key(&id) {
+            let place = slice.id.as_ref().map_or(slice.name.span(), Spanned::span);
+            findings.add(place, format!("two slices have the id {id}"), "", "give each an id of its own, or none any");
+        }
         if id_of.insert(slice.name.get_ref(), id).is_some() {
             let what = format!("two slices are called `{}`", slice.name.get_ref());
             findings.add(slice.name.span(), what, "", "give each a name of its own");

@@ -13,8 +13,6 @@ pub(super) struct Database {
     client: Client,
     name: &'static str,
     lock: String,
-    /// Whether the lock was asked for.
-    asked: bool,
     /// The link, for people.
     link: String,
 }
@@ -26,7 +24,7 @@ impl Database {
         let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_string() } else { format!("_{:x}_", u32::from(c)) };
         let lock = format!("forebay_{}", thing.chars().map(plain).collect::<String>());
         let client = Client::connect(endpoint, Timeouts::default())?;
-        Ok(Database { client, name, lock, asked: false, link: format!("{thing} on {endpoint}") })
+        Ok(Database { client, name, lock, link: format!("{thing} on {endpoint}") })
     }
 
     /// The link, for people.
@@ -50,10 +48,8 @@ impl Database {
     /// Becomes the only writer, or finds that another is.
     pub(super) fn own(&mut self) -> Result<(), SliceError> {
         self.refresh()?;
-        if !self.asked {
-            self.asked = true;
-            self.client.lock(&self.lock)?;
-        }
+        // Answered from memory where it was asked for already.
+        self.client.lock(&self.lock)?;
         // Whoever held it may just have gone, and the server be about to say so.
         let deadline = Instant::now() + LOCK_PATIENCE;
         self.client.poll(Instant::now())?;
@@ -61,6 +57,12 @@ impl Database {
             self.client.poll(deadline)?;
         }
         if self.client.holds(&self.lock) { Ok(()) } else { Err(self.other_writer()) }
+    }
+
+    /// Sees that this is still the only writer: for writes that the database does not see.
+    pub(super) fn still_own(&mut self) -> Result<(), SliceError> {
+        self.own()?;
+        self.transact(vec![self.assertion()]).map(|_| ())
     }
 
     /// Does operations, all of them or none.

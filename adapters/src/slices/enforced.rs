@@ -67,7 +67,17 @@ impl LinkSlices {
                 sources: self.sources(id),
             }
         };
-        Ok(self.slices.keys().map(|id| (*id, enforced(*id))).collect())
+        let all: BTreeMap<SliceId, Enforced> = self.slices.keys().map(|id| (*id, enforced(*id))).collect();
+        // A class that is within its rate is served whatever the others were promised.
+        let together: u128 = all.values().map(|slice| u128::from(slice.guarantee.0)).sum();
+        if capabilities.guarantee && together > u128::from(capacity.0) {
+            let least = least_rate();
+            let what = format!(
+                "slices take {together} bit/s of {capacity} together, each {least} at least; lower what is guaranteed"
+            );
+            return Err(SliceError::Contradiction { what });
+        }
+        Ok(all)
     }
 
     /// What differs between what stands and what an executor of these capabilities would make of it, said for people;
@@ -113,7 +123,7 @@ pub(crate) fn whole_bytes(rate: BitsPerSecond) -> BitsPerSecond {
 }
 
 /// The least rate of an HTB class, a packet a second (as Open vSwitch has it, lib/netdev-linux.c).
-fn least_rate() -> BitsPerSecond {
+pub(crate) fn least_rate() -> BitsPerSecond {
     BitsPerSecond(MTU_BYTES * 8)
 }
 

@@ -8,7 +8,7 @@ use forebay_world::{BitsPerSecond, Capabilities, Generation, SliceId};
 
 use super::{
     Applied, Counters, Enforced, Gate, LinkSlices, Port, SliceError, SliceExecutor, Standing, StandingPort,
-    enforced::whole_bytes,
+    enforced::{least_rate, whole_bytes},
 };
 
 /// The switch: shared by all who are connected to it, and there when they are gone.
@@ -198,7 +198,7 @@ impl FakeExecutor {
         // From the first write on, older plans are stale; what is ours until the last is gone bears its generation.
         let number = Write::Number(wanted.generation);
         match wanted.generation {
-            Some(_) if !writes.is_empty() || standing.generation.is_none() => writes.insert(0, number),
+            Some(_) if standing.generation != wanted.generation || !writes.is_empty() => writes.insert(0, number),
             None if standing.generation.is_some() => writes.push(number),
             _ => {}
         }
@@ -297,7 +297,7 @@ impl SliceExecutor for FakeExecutor {
             return Err(SliceError::Stale { link: self.link(), given: wanted.generation, standing });
         }
         self.own()?;
-        let capacity = Some(whole_bytes(wanted.capacity));
+        let capacity = Some(whole_bytes(wanted.capacity).max(least_rate()));
         let generation = Some(wanted.generation);
         let writes = self.change(gate, &Wanted { generation, capacity, slices, ports: &wanted.ports })?;
         let standing = self.read()?;

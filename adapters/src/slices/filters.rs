@@ -9,7 +9,7 @@ use std::ops::RangeInclusive;
 use forebay_world::SliceId;
 
 use super::{Enforced, Gate, SliceError};
-use crate::netlink::{Filter, Handle, Link, Match, Netlink, Request, SeenFilter};
+use crate::netlink::{Filter, Handle, Link, Match, Netlink, Protocol, Request, SeenFilter};
 use crate::prefix::Prefix;
 
 /// Preferences of ours, as no tool gives them by itself.
@@ -61,6 +61,14 @@ pub(super) fn sources(seen: &[SeenFilter]) -> (BTreeMap<Handle, BTreeSet<Prefix>
     (sources, strays)
 }
 
+/// The EtherType of the packets that a filter looks at.
+fn ether_type(filter: &Filter) -> u16 {
+    match filter.matches.protocol() {
+        Protocol::V4 => 0x0800,
+        Protocol::V6 => 0x86dd,
+    }
+}
+
 /// Adds what is missing, then takes away what is too much. Returns the number of writes.
 pub(super) fn reconcile(
     netlink: &mut Netlink,
@@ -79,10 +87,21 @@ pub(super) fn reconcile(
         }
     }
     let mut requests = Vec::new();
+    // A preference holds one protocol: what is of another stands in the way.
+    let in_the_way = |seen: &SeenFilter| {
+        wanted.iter().any(|filter| {
+            filter.preference == seen.preference && (seen.kind != "u32" || seen.ether_type != ether_type(filter))
+        })
+    };
+    let (first, last): (Vec<&SeenFilter>, Vec<&SeenFilter>) = surplus.into_iter().partition(|seen| in_the_way(seen));
+    // With their table, which would keep the preference to their protocol: the kernel takes handle 0 for all.
+    let mut tables: Vec<SeenFilter> = first.into_iter().map(|seen| SeenFilter { handle: 0, ..seen.clone() }).collect();
+    tables.dedup_by_key(|seen| (seen.preference, seen.ether_type));
+    requests.extend(tables.iter().map(|table| Request::delete_filter(link, table)));
     for filter in wanted.iter().filter(|filter| !standing.contains(filter)) {
         requests.push(Request::add_filter(link, filter)?);
     }
-    requests.extend(surplus.into_iter().map(|filter| Request::delete_filter(link, filter)));
+    requests.extend(last.into_iter().map(|filter| Request::delete_filter(link, filter)));
     for request in &requests {
         gate.pass(request.subject())?;
         netlink.send(request)?;

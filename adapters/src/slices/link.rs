@@ -46,13 +46,17 @@ pub struct Port {
 impl LinkSlices {
     /// Networks whose packets are in a slice: its own, and one for each address of its ports.
     pub fn sources(&self, slice: SliceId) -> BTreeSet<Prefix> {
-        let host = |address: &IpAddr| {
-            Prefix::new(*address, if address.is_ipv4() { 32 } else { 128 }).expect("as many bits as it has")
-        };
-        let of_ports =
-            self.ports.values().filter(|port| port.slice == slice).flat_map(|port| &port.addresses).map(host);
         let own = self.slices.get(&slice).into_iter().flat_map(|slice| slice.sources.iter().copied());
-        own.chain(of_ports).collect()
+        own.chain(self.hosts(slice)).collect()
+    }
+
+    /// A network for each address of a slice's ports.
+    pub(super) fn hosts(&self, slice: SliceId) -> BTreeSet<Prefix> {
+        let host = |address: &IpAddr| {
+            let address = address.to_canonical();
+            Prefix::new(address, if address.is_ipv4() { 32 } else { 128 }).expect("as many bits as it has")
+        };
+        self.ports.values().filter(|port| port.slice == slice).flat_map(|port| &port.addresses).map(host).collect()
     }
 
     /// Checks that the slices mean something and that an executor of these capabilities can express them.
@@ -78,6 +82,9 @@ impl LinkSlices {
             }
             if port.addresses.is_empty() {
                 return contradiction(format!("port {name} has no address"));
+            }
+            if let Some(mapped) = port.addresses.iter().find(|address| **address != address.to_canonical()) {
+                return contradiction(format!("port {name} has {mapped}, which is {}", mapped.to_canonical()));
             }
             if let Some(other) = name_of.insert(port.mac, name) {
                 return contradiction(format!("ports {other} and {name} have the same address {}", port.mac));

@@ -147,6 +147,18 @@ impl OvnExecutor {
         operations.push(Operation::select_columns("NB_Global", Vec::new(), &["nb_cfg"]));
         let outcomes = self.database.transact(operations)?;
         let number = outcomes.last().and_then(|last| last.rows().first()?.integer("nb_cfg")).unwrap_or(0);
+        self.acknowledged(number)
+    }
+
+    /// Waits until every hypervisor has done what is in the database.
+    fn all_acknowledged(&mut self) -> Result<(), SliceError> {
+        let select = Operation::select_columns("NB_Global", Vec::new(), &["nb_cfg"]);
+        let seen = self.database.transact(vec![select])?;
+        let number = seen.first().and_then(|outcome| outcome.rows().first()?.integer("nb_cfg")).unwrap_or(0);
+        self.acknowledged(number)
+    }
+
+    fn acknowledged(&mut self, number: i64) -> Result<(), SliceError> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let select = Operation::select_columns("NB_Global", Vec::new(), &["hv_cfg"]);
@@ -196,7 +208,7 @@ impl OvnExecutor {
         let slices: BTreeSet<SliceId> = ports.values().map(|port| port.slice).collect();
         let names = |inside: bool, slice: SliceId| {
             let of = ports.iter().filter(|(_, port)| (port.slice == slice) == inside);
-            of.map(|(name, _)| format!("{name:?}")).collect::<Vec<_>>().join(", ")
+            of.map(|(name, _)| quoted(name)).collect::<Vec<_>>().join(", ")
         };
         let separated = slices.iter().filter(|_| slices.len() > 1);
         separated
@@ -260,7 +272,10 @@ impl OvnExecutor {
                 Some(port) => {
                     let keep = self.ids([(SLICE, port.slice.0.to_string())]);
                     let remember = Mutation::new("external_ids", Mutator::Insert, keep);
-                    let columns = Row::new().with("port_security", Datum::set(security(port))).with("enabled", true);
+                    let mut columns = Row::new().with("port_security", Datum::set(security(port)));
+                    if !stands.enabled {
+                        columns.insert("enabled", true);
+                    }
                     operations.push(Operation::update("Logical_Switch_Port", row.clone(), columns));
                     operations.push(Operation::mutate("Logical_Switch_Port", row, vec![forget, remember]));
                 }
@@ -283,6 +298,24 @@ impl OvnExecutor {
             Mutation::new("external_ids", Mutator::Insert, ids)
         }));
         Operation::mutate("Logical_Switch", vec![Condition::row(seen.switch)], mutations)
+    }
+
+    /// Refuses networks of two slices that overlap: whose rule counts is undefined then (ovn-nb(5)).
+    fn check_overlap(&self, slices: &BTreeMap<SliceId, Enforced>) -> Result<(), SliceError> {
+        let all = || slices.iter().flat_map(|(id, slice)| slice.sources.iter().map(|source| (*id, *source)));
+        let within = |inner: Prefix, outer: Prefix| {
+            outer.length() <= inner.length()
+                && outer.address().is_ipv4() == inner.address().is_ipv4()
+                && outer.contains(inner.address())
+        };
+        for (id, inner) in all() {
+            if let Some((other, outer)) = all().find(|(other, outer)| *other != id && within(inner, *outer)) {
+                let what =
+                    format!("{inner} of slice {id} lies in {outer} of slice {other}; OVN cannot tell them apart");
+                return Err(SliceError::Contradiction { what });
+            }
+        }
+        Ok(())
     }
 
     /// Refuses ports that are not there, and those whose security is somebody else's affair.
@@ -343,6 +376,11 @@ impl OvnExecutor {
         standing.strays.extend(acls.iter().map(|_| "slices that see each other".to_owned()));
         standing
     }
+}
+
+/// A string as OVN's matches have it, which is JSON's.
+fn quoted(name: &str) -> String {
+    serde_json::Value::from(name).to_string()
 }
 
 fn part(row: &Row, columns: &[&str]) -> Row {
@@ -436,12 +474,21 @@ impl SliceExecutor for OvnExecutor {
         self.database.own()?;
         let seen = self.look()?;
         self.check(&seen, wanted)?;
+        self.check_overlap(&slices)?;
         let standing = self.standing(&seen);
         if let Some(newer) = standing.generation.filter(|standing| *standing > wanted.generation) {
             return Err(SliceError::Stale { link: self.link(), given: wanted.generation, standing: newer });
         }
         let acknowledgement = capabilities.acknowledgement;
         if standing.generation.is_some() && wanted.differences(&capabilities, &standing)?.is_empty() {
+            if standing.generation != Some(wanted.generation) {
+                // Plans before this one are stale from now on.
+                let number = vec![self.number(&seen, Some(wanted.generation))];
+                self.write(&seen, number, "generation", gate)?;
+                return Ok(Applied { writes: 1, acknowledgement });
+            }
+            // What stands in the database may not have come to the hypervisors when we died.
+            self.all_acknowledged()?;
             return Ok(Applied { writes: 0, acknowledgement });
         }
         let qos: Vec<Row> = slices.iter().map(|(id, slice)| self.qos(*id, slice)).collect();
@@ -462,6 +509,7 @@ impl SliceExecutor for OvnExecutor {
         let seen = self.look()?;
         let acknowledgement = self.capabilities().acknowledgement;
         if self.standing(&seen).is_empty() && !seen.ours {
+            self.all_acknowledged()?;
             return Ok(Applied { writes: 0, acknowledgement });
         }
         let mut changes = Self::replace(&seen, "QoS", "qos_rules", &seen.qos, &[]);

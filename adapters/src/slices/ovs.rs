@@ -27,12 +27,12 @@ use std::time::{Duration, Instant};
 use forebay_world::{BitsPerSecond, Capabilities, SliceId};
 
 use super::database::Database;
-use super::enforced::whole_bytes;
+use super::enforced::{least_rate, whole_bytes};
 use super::{
     Applied, Counters, Enforced, Gate, LinkSlices, PRIORITIES_MOST, SliceError, SliceExecutor, Standing, StandingPort,
     filters,
 };
-use crate::netlink::{Handle, HtbClass, Link, Netlink, Request, SeenClass, SeenFilter, Write};
+use crate::netlink::{Handle, HtbClass, Link, Netlink, Qdisc, Request, SeenClass, SeenFilter, Write};
 use crate::ovsdb::{Endpoint, Operation};
 use flows::{PortNumbers, Queueing};
 use openflow::OpenFlow;
@@ -42,7 +42,11 @@ use rows::{DATABASE, Mark, OTHERS, Queue, Rows, queue_of};
 const DISCIPLINE: Handle = Handle::new(1, 0);
 const WHOLE: Handle = Handle::new(1, 0xfffe);
 /// The kernel has classes for so many queues.
-const SLICES_MOST: u32 = 0xf000;
+const SLICES_MOST: u32 = 0xefff;
+/// Open vSwitch keeps rates as 32 bits of bytes a second.
+const RATE_MOST: BitsPerSecond = BitsPerSecond(u32::MAX as u64 * 8);
+/// The number of the bridge's own port.
+const LOCAL: u32 = 65_534;
 /// Packets that may wait in the device itself, up to 10 Mbit/s and above.
 const QUEUE_PACKETS: [u32; 2] = [10, 20];
 const SLOW: BitsPerSecond = BitsPerSecond(10_000_000);
@@ -79,7 +83,9 @@ pub struct OvsExecutor {
 struct Seen {
     rows: Rows,
     link: Link,
-    /// Whether the root of the device has Open vSwitch's discipline.
+    /// The discipline at the root of the device, if it is there by somebody's will.
+    root: Option<Qdisc>,
+    /// Whether that is Open vSwitch's.
     has_discipline: bool,
     classes: BTreeMap<Handle, SeenClass>,
     filters: Vec<SeenFilter>,
@@ -150,9 +156,9 @@ impl OvsExecutor {
             let known = devices.into_keys().collect();
             return Err(SliceError::Unknown { kind: "device", name: self.mark.port.clone(), known });
         };
-        let root = self.netlink.qdiscs(&link)?.into_iter().find(|seen| seen.qdisc.parent == Handle::ROOT);
-        let is_htb = |seen: &crate::netlink::SeenQdisc| seen.qdisc.handle == DISCIPLINE && seen.qdisc.name() == "htb";
-        let has_discipline = root.as_ref().is_some_and(is_htb);
+        let set = |qdisc: &Qdisc| qdisc.parent == Handle::ROOT && qdisc.handle.major != 0;
+        let root = self.netlink.qdiscs(&link)?.into_iter().map(|seen| seen.qdisc).find(set);
+        let has_discipline = root.as_ref().is_some_and(|root| root.handle == DISCIPLINE && root.name() == "htb");
         let (mut classes, mut filters) = (BTreeMap::new(), Vec::new());
         if has_discipline {
             classes = self.netlink.classes(&link)?.into_iter().map(|seen| (seen.class.handle, seen)).collect();
@@ -160,7 +166,7 @@ impl OvsExecutor {
         }
         let flows = self.openflow.flows(self.cookie)?;
         let up = devices.into_iter().map(|(name, link)| (name, link.is_up)).collect();
-        Ok(Seen { rows, link, has_discipline, classes, filters, flows, up })
+        Ok(Seen { rows, link, root, has_discipline, classes, filters, flows, up })
     }
 
     fn queueing(&self, rows: &Rows) -> Queueing {
@@ -214,7 +220,7 @@ impl OvsExecutor {
         }
         let packets = QUEUE_PACKETS[usize::from(capacity > SLOW)];
         writes += self.set_queue_length(&seen.link, packets, gate)?;
-        if seen.rows.qos.is_some() && !seen.has_discipline {
+        if seen.rows.qos.is_some() && !seen.is_sound() {
             self.write(self.mark.detach(&seen.rows), "QoS off the port", gate)?;
             writes += 1;
             seen.rows = self.rows()?;
@@ -285,19 +291,60 @@ impl OvsExecutor {
         Ok(writes)
     }
 
-    /// Refuses where a port is not on the bridge, and where what stands on ours is not ours to change.
-    fn check(&self, rows: &Rows, wanted: &LinkSlices) -> Result<(), SliceError> {
+    /// Refuses, before anything is written, what cannot be done here or is not ours to change.
+    fn check(&self, seen: &Seen, wanted: &LinkSlices, slices: &BTreeMap<SliceId, Enforced>) -> Result<(), SliceError> {
+        let rows = &seen.rows;
+        let contradiction = |what: String| Err(SliceError::Contradiction { what });
+        if let Some(id) = slices.keys().find(|id| id.0 >= SLICES_MOST) {
+            return contradiction(format!("slice {id}; allowed on one port: 0 to {}", SLICES_MOST - 1));
+        }
+        if wanted.capacity > RATE_MOST {
+            return contradiction(format!("{} on one port; Open vSwitch holds {RATE_MOST} at most", wanted.capacity));
+        }
+        let least = seen.least();
+        if let Some((id, slice)) = slices.iter().find(|(_, slice)| slice.guarantee < least) {
+            let mtu = seen.link.mtu_bytes;
+            let asks = slice.guarantee;
+            return contradiction(format!("slice {id} asks for {asks}; at an MTU of {mtu} bytes the least is {least}"));
+        }
         for name in wanted.ports.keys() {
-            if rows.ports.get(name).copied().flatten().is_none() {
+            let Some(number) = rows.ports.get(name).copied().flatten() else {
                 let known = rows.ports.iter().filter_map(|(name, number)| number.map(|_| name.clone()));
                 return Err(SliceError::Unknown { kind: "port", name: name.clone(), known: known.collect() });
+            };
+            if *name == self.mark.port || number == LOCAL {
+                return contradiction(format!("port {name} is no machine's"));
             }
         }
-        match &rows.qos {
-            Some(qos) if !qos.is_ours => Err(SliceError::Foreign {
+        if !wanted.ports.is_empty() {
+            if let Some(name) =
+                rows.with_vlans.iter().find(|name| **name == self.mark.port || wanted.ports.contains_key(*name))
+            {
+                return contradiction(format!("port {name} has VLANs, which flows to a port leave out"));
+            }
+            if !rows.is_secure {
+                let bridge = &self.mark.bridge;
+                return contradiction(format!(
+                    "bridge {bridge} opens all its ports while its daemon starts; to guard some of them: \
+                     ovs-vsctl set-fail-mode {bridge} secure"
+                ));
+            }
+        }
+        self.numbers(rows)?;
+        if let Some(owner) = rows.owner.as_ref().filter(|owner| **owner != self.mark.owner) {
+            let (link, what) = (self.link(), format!("the port, which is of {owner},"));
+            return Err(SliceError::Foreign { link, what, hint: "one owner to a port" });
+        }
+        match (&rows.qos, &seen.root) {
+            (Some(qos), _) if !qos.is_ours => Err(SliceError::Foreign {
                 link: self.link(),
                 what: format!("QoS row {} on the port", qos.uuid),
                 hint: "take it off if nobody needs it: ovs-vsctl clear Port NAME qos",
+            }),
+            (None, Some(root)) if rows.owner.is_none() => Err(SliceError::Foreign {
+                link: self.link(),
+                what: format!("the {} discipline {} at the root of the device", root.name(), root.handle),
+                hint: "delete it if nobody needs it: tc qdisc del dev DEVICE root",
             }),
             _ => Ok(()),
         }
@@ -310,29 +357,25 @@ impl OvsExecutor {
         slices: &BTreeMap<SliceId, Enforced>,
         gate: &mut Gate,
     ) -> Result<u32, SliceError> {
-        let capacity = whole_bytes(wanted.capacity);
-        let mut queues: BTreeMap<i64, Queue> = [(OTHERS, Queue::of_others(capacity))].into();
+        let capacity = whole_bytes(wanted.capacity).max(least_rate());
+        let others = others(capacity, seen.least());
+        let mut queues: BTreeMap<i64, Queue> = [(OTHERS, Queue::of_others(&others))].into();
         queues.extend(slices.iter().map(|(id, slice)| (queue_of(*id), Queue::of(*id, slice))));
         let mut writes = self.prepare(seen, capacity, gate)?;
         let surplus = seen.has_surplus(&queues);
         let rows = self.mark.write(&seen.rows, &queues, capacity, wanted.generation, !surplus);
         self.write(rows, &format!("QoS and {} queues, generation {}", queues.len(), wanted.generation), gate)?;
         writes += 1;
-        let others = Enforced {
-            guarantee: BitsPerSecond(super::MTU_BYTES * 8),
-            ceiling: capacity,
-            rank: PRIORITIES_MOST as u8,
-            weight: 0,
-            dscp: 0,
-            sources: BTreeSet::new(),
-        };
         let mut classes = vec![HtbClass::new(DISCIPLINE, WHOLE, capacity, capacity), class(OTHERS, &others)];
         classes.extend(slices.iter().map(|(id, slice)| class(queue_of(*id), slice)));
         writes += self.mend_classes(&seen.link, &classes, gate)?;
+        // What follows is not in the database, which would refuse it.
+        self.database.still_own()?;
         if self.queueing(&seen.rows) == Queueing::Filters {
             let filters = filters::wanted(slices, DISCIPLINE, class_of_slice);
             writes += filters::reconcile(&mut self.netlink, &seen.link, DISCIPLINE, &filters, gate)?;
         }
+        self.database.still_own()?;
         writes += self.change_flows(seen, wanted, gate)?;
         writes += self.raise_ports(seen, wanted, gate)?;
         if surplus {
@@ -345,19 +388,49 @@ impl OvsExecutor {
     }
 }
 
+/// What is in no slice, last in everything.
+fn others(capacity: BitsPerSecond, least: BitsPerSecond) -> Enforced {
+    Enforced {
+        guarantee: least.min(capacity),
+        ceiling: capacity,
+        rank: PRIORITIES_MOST as u8,
+        weight: 0,
+        dscp: 0,
+        sources: BTreeSet::new(),
+    }
+}
+
 /// The class of a queue.
 fn class(queue: i64, slice: &Enforced) -> HtbClass {
     HtbClass::new(WHOLE, class_of(queue), slice.guarantee, slice.ceiling).with_priority(u32::from(slice.rank))
+}
+
+fn class_of_others(others: &Enforced) -> HtbClass {
+    class(OTHERS, others)
 }
 
 /// Whether the kernel has a class with these rates and this priority; quanta and bursts are Open vSwitch's affair.
 fn is(seen: &SeenClass, wanted: &HtbClass) -> bool {
     let terms = |class: &HtbClass| (class.rate_bytes_per_s, class.ceil_bytes_per_s);
     let priority = wanted.handle == WHOLE || seen.class.priority == wanted.priority;
-    terms(&seen.class) == terms(wanted) && priority
+    terms(&seen.class) == terms(wanted) && priority && seen.class.parent == wanted.parent
 }
 
 impl Seen {
+    /// The least rate of a class: the switch gives each a packet a second, of the largest that the device takes.
+    fn least(&self) -> BitsPerSecond {
+        BitsPerSecond(u64::from(self.link.mtu_bytes) * 8).max(least_rate())
+    }
+
+    /// Whether the device has the switch's discipline, with all classes where they belong: the kernel moves none.
+    fn is_sound(&self) -> bool {
+        let belongs = |seen: &SeenClass| {
+            let parent = if seen.class.handle == WHOLE { DISCIPLINE } else { WHOLE };
+            seen.class.parent == parent
+        };
+        self.has_discipline && self.classes.values().all(belongs)
+    }
+
     /// Whether queues or rows of ours stand that are not wanted.
     fn has_surplus(&self, wanted: &BTreeMap<i64, Queue>) -> bool {
         let Some(qos) = self.rows.qos.as_ref() else {
@@ -371,25 +444,41 @@ impl Seen {
 
     fn standing(&self, mark: &Mark, queueing: Queueing, cookie: u64) -> Standing {
         let mut standing = Standing::default();
-        let Rows { qos, queues, orphans, queue_length, .. } = &self.rows;
+        let Rows { qos, queues, orphans, queue_length, owner, .. } = &self.rows;
         let foreign = self.filters.iter().filter(|filter| !filters::is_ours(filter));
         standing.foreign.extend(foreign.map(|filter| format!("a filter of preference {}", filter.preference)));
-        standing.strays.extend(orphans.iter().map(|uuid| format!("QoS row {uuid} on no port")));
+        standing.strays.extend(orphans.keys().map(|uuid| format!("QoS row {uuid} on no port")));
+        // A plan whose row a hand took off the port still makes those before it stale.
+        standing.generation = orphans.values().copied().flatten().max();
         let ours = qos.as_ref().filter(|qos| qos.is_ours);
         match (qos, ours) {
             (Some(qos), None) => standing.foreign.push(format!("QoS row {} on the port", qos.uuid)),
             (None, _) if queue_length.is_some() => standing.strays.push("a noted queue length".to_owned()),
             _ => {}
         }
+        let theirs = owner.as_ref().filter(|owner| **owner != mark.owner);
+        standing.foreign.extend(theirs.map(|owner| format!("the port, which is of {owner}")));
+        if let Some(root) = self.root.as_ref().filter(|_| owner.is_none() && qos.is_none()) {
+            standing.foreign.push(format!("the {} discipline {}", root.name(), root.handle));
+        }
         let mut used = BTreeSet::new();
-        let (mut sources, strays) = filters::sources(&self.filters);
+        // Filters of our kind on a port of somebody else's are theirs.
+        let filters = if *owner == Some(mark.owner.clone()) { &self.filters[..] } else { &[] };
+        let (mut sources, strays) = filters::sources(filters);
         standing.strays.extend(strays);
         if let Some(qos) = ours {
-            standing.generation = qos.generation;
-            if !qos.is_htb || !self.has_discipline {
+            standing.generation = qos.generation.max(standing.generation);
+            if !qos.is_htb || !self.is_sound() {
                 standing.strays.push("a QoS row that the device does not follow".to_owned());
             }
-            let held = self.classes.get(&WHOLE).map(|seen| seen.class.ceil());
+            if !QUEUE_PACKETS.contains(&self.link.queue_packets) {
+                standing.strays.push(format!("a queue of {} packets in the device", self.link.queue_packets));
+            }
+            if !qos.queues.contains_key(&OTHERS) {
+                standing.strays.push("no queue for what is in no slice".to_owned());
+            }
+            let whole = self.classes.get(&WHOLE).map(|seen| seen.class);
+            let held = whole.filter(|whole| whole.rate() == whole.ceil()).map(|whole| whole.ceil());
             standing.capacity = held.filter(|held| qos.capacity == Some(held.0));
             for (number, uuid) in &qos.queues {
                 used.insert(*uuid);
@@ -433,9 +522,10 @@ impl Seen {
                 standing.slices.insert(id, slice);
             }
             (None, Some(seen)) if number == OTHERS => {
-                let expected = standing.capacity.map(Queue::of_others);
-                let as_noted = expected.is_none_or(|expected| *queue == expected);
-                if !as_noted || standing.capacity.is_some_and(|capacity| seen.class.ceil() != capacity) {
+                let expected = standing.capacity.map(|capacity| others(capacity, self.least()));
+                let as_noted =
+                    |expected: &Enforced| *queue == Queue::of_others(expected) && is(seen, &class_of_others(expected));
+                if !expected.as_ref().is_none_or(as_noted) {
                     standing.strays.push("the queue of what is in no slice, with other rates".to_owned());
                 }
             }
@@ -462,10 +552,7 @@ impl Seen {
                 dscp: queue.dscp,
                 latency: None,
             };
-            let mut slice = super::Slice { terms, sources: queue.sources.clone() };
-            let hosts = LinkSlices { ports: ports.clone(), ..LinkSlices::default() }.sources(id);
-            slice.sources.retain(|source| !hosts.contains(source));
-            expected.slices.insert(id, slice);
+            expected.slices.insert(id, super::Slice { terms, sources: queue.sources.clone() });
         }
         let expected = flows::flows(&expected, &PortNumbers { uplink, ports: numbers }, queueing, cookie);
         let expected = expected.unwrap_or_default();
@@ -498,26 +585,28 @@ impl SliceExecutor for OvsExecutor {
     fn apply(&mut self, wanted: &LinkSlices, gate: &mut Gate) -> Result<Applied, SliceError> {
         let capabilities = self.capabilities();
         let slices = wanted.enforced(&capabilities)?;
-        if let Some(id) = slices.keys().find(|id| id.0 >= SLICES_MOST) {
-            let what = format!("slice {id}; allowed on one port: 0 to {}", SLICES_MOST - 1);
-            return Err(SliceError::Contradiction { what });
-        }
         self.database.own()?;
         let mut seen = self.look()?;
-        self.check(&seen.rows, wanted)?;
+        self.check(&seen, wanted, &slices)?;
         let standing = seen.standing(&self.mark, self.queueing(&seen.rows), self.cookie);
         if let Some(newer) = standing.generation.filter(|standing| *standing > wanted.generation) {
             return Err(SliceError::Stale { link: self.link(), given: wanted.generation, standing: newer });
         }
-        if standing.generation.is_some() && wanted.differences(&capabilities, &standing)?.is_empty() {
-            return Ok(Applied { writes: 0, acknowledgement: capabilities.acknowledgement });
+        let acknowledgement = capabilities.acknowledgement;
+        if seen.rows.qos.is_some() && wanted.differences(&capabilities, &standing)?.is_empty() {
+            if standing.generation == Some(wanted.generation) {
+                return Ok(Applied { writes: 0, acknowledgement });
+            }
+            // Plans before this one are stale from now on.
+            self.write(self.mark.renumber(&seen.rows, wanted.generation), "generation", gate)?;
+            return Ok(Applied { writes: 1, acknowledgement });
         }
         let writes = self.write_slices(&mut seen, wanted, &slices, gate)?;
         let differences = wanted.differences(&capabilities, &self.read()?)?;
         if !differences.is_empty() {
             return Err(SliceError::NotVerified { link: self.link(), differences });
         }
-        Ok(Applied { writes, acknowledgement: capabilities.acknowledgement })
+        Ok(Applied { writes, acknowledgement })
     }
 
     fn remove(&mut self, gate: &mut Gate) -> Result<Applied, SliceError> {
@@ -529,19 +618,21 @@ impl SliceExecutor for OvsExecutor {
             return Ok(Applied { writes: 0, acknowledgement });
         }
         let ours = seen.rows.qos.as_ref().is_some_and(|qos| qos.is_ours);
+        let our_port = seen.rows.owner.as_ref() == Some(&self.mark.owner);
         if let Some(filter) = seen.filters.iter().find(|filter| ours && !filters::is_ours(filter)) {
             let what = format!("a filter of preference {}", filter.preference);
             let hint = "it would go with our discipline; delete it first, or move it";
             return Err(SliceError::Foreign { link: self.link(), what, hint });
         }
         let mut writes = 0;
+        self.database.still_own()?;
         if !seen.flows.is_empty() {
             gate.pass("all flows away")?;
             self.openflow.change(&seen.flows.iter().collect::<Vec<_>>(), &[])?;
             writes += 1;
         }
-        if !ours && seen.has_discipline {
-            // Others' discipline, or none, stays; our filters on it go.
+        if our_port && !ours && seen.has_discipline {
+            // Somebody else's discipline stays; our filters on it go.
             writes += filters::reconcile(&mut self.netlink, &seen.link, DISCIPLINE, &[], gate)?;
         }
         if ours || !seen.rows.queues.is_empty() || !seen.rows.orphans.is_empty() {

@@ -18,12 +18,14 @@ use forebay_world::{BitsPerSecond, Capabilities, Generation, SliceId};
 
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, bind, socket};
 
-use super::enforced::{FRAME_BYTES, whole_bytes};
+use super::enforced::{FRAME_BYTES, least_rate, whole_bytes};
 use super::{
     Applied, Counters, Enforced, Gate, LinkSlices, MTU_BYTES, PRIORITIES_MOST, SliceError, SliceExecutor, Standing,
     filters,
 };
-use crate::netlink::{Handle, HtbClass, Link, Netlink, Qdisc, Request, SeenClass, SeenFilter, SeenQdisc, Write};
+use crate::netlink::{
+    Handle, Htb, HtbClass, Link, Netlink, Qdisc, QdiscKind, Request, SeenClass, SeenFilter, SeenQdisc, Write,
+};
 
 const MAJOR: u16 = 0xfb0e;
 const DISCIPLINE: Handle = Handle::new(MAJOR, 0);
@@ -51,6 +53,7 @@ pub struct TcExecutor {
 }
 
 /// What a device has.
+#[derive(Clone)]
 struct Device {
     link: Link,
     /// The discipline at its root, if it is there by somebody's will.
@@ -79,7 +82,7 @@ impl TcExecutor {
         // What the kernel puts there by itself has no handle.
         let set = |seen: &&SeenQdisc| seen.qdisc.parent == Handle::ROOT && seen.qdisc.handle.major != 0;
         let root = qdiscs.iter().find(set).cloned();
-        if root.as_ref().is_none_or(|root| root.qdisc.handle != DISCIPLINE) {
+        if !root.as_ref().is_some_and(is_ours) {
             let (queues, classes) = (BTreeMap::new(), BTreeMap::new());
             return Ok(Device { link, root, queues, classes, filters: Vec::new() });
         }
@@ -112,7 +115,7 @@ impl TcExecutor {
         self.own()?;
         let device = self.look()?;
         match &device.root {
-            Some(root) if root.qdisc.handle != DISCIPLINE => Err(SliceError::Foreign {
+            Some(root) if !is_ours(root) => Err(SliceError::Foreign {
                 link: self.link(),
                 what: format!("the {} discipline {} at its root", root.qdisc.name(), root.qdisc.handle),
                 hint: "delete it if nobody needs it: tc qdisc del dev DEVICE root",
@@ -133,11 +136,17 @@ impl TcExecutor {
     fn changes(&self, device: &Device, wanted: &LinkSlices, slices: &Slices) -> Result<Vec<Request>, SliceError> {
         let link = &device.link;
         let put = |class: &HtbClass| Request::class(Write::Put, link, class);
+        let broken = device.is_broken();
+        let device = &if broken { device.emptied() } else { device.clone() };
         let stands = |class: &HtbClass| device.classes.get(&class.handle).is_some_and(|seen| is(&seen.class, class));
         let mut requests = Vec::new();
+        if broken {
+            // The kernel moves no class and changes no discipline in place: all anew.
+            requests.push(Request::delete_qdisc(link, Handle::ROOT, DISCIPLINE));
+        }
         if device.root.is_none() {
             let (default_minor, direct_packets) = (OTHERS.minor, Some(QUEUE_PACKETS.0));
-            let kind = crate::netlink::QdiscKind::Htb(crate::netlink::Htb { default_minor, direct_packets });
+            let kind = QdiscKind::Htb(Htb { default_minor, direct_packets });
             let root = Qdisc { parent: Handle::ROOT, handle: DISCIPLINE, kind };
             requests.push(Request::qdisc(Write::Add, link, &root)?);
         }
@@ -172,6 +181,11 @@ fn rejected(device: &str, what: &str, why: &dyn std::fmt::Display) -> SliceError
     SliceError::Rejected { endpoint: format!("device {device}"), what: what.to_owned(), why: why.to_string() }
 }
 
+/// Whether a root discipline is one that we made.
+fn is_ours(root: &SeenQdisc) -> bool {
+    root.qdisc.handle == DISCIPLINE && root.qdisc.name() == "htb"
+}
+
 type Slices = BTreeMap<SliceId, Enforced>;
 
 fn find(netlink: &mut Netlink, device: &str) -> Result<Link, SliceError> {
@@ -193,14 +207,13 @@ fn is(seen: &HtbClass, wanted: &HtbClass) -> bool {
 
 /// The class that holds the link to its capacity.
 fn whole(capacity: BitsPerSecond) -> HtbClass {
-    let rate = whole_bytes(capacity).max(BitsPerSecond(MTU_BYTES * 8));
+    let rate = whole_bytes(capacity).max(least_rate());
     HtbClass::new(DISCIPLINE, WHOLE, rate, rate)
 }
 
 /// The class of what is in no slice.
 fn others(whole: &HtbClass) -> HtbClass {
-    let least = BitsPerSecond(MTU_BYTES * 8);
-    let class = HtbClass::new(WHOLE, OTHERS, least, whole.rate()).with_priority(PRIORITIES_MOST as u32);
+    let class = HtbClass::new(WHOLE, OTHERS, least_rate(), whole.rate()).with_priority(PRIORITIES_MOST as u32);
     HtbClass { quantum_bytes: FRAME_BYTES, ..class }
 }
 
@@ -234,10 +247,38 @@ fn queue(id: SliceId, slice: &Enforced) -> Qdisc {
 }
 
 impl Device {
+    /// Whether a hand has changed what cannot be changed back: another default, classes or queues where none belong.
+    fn is_broken(&self) -> bool {
+        let Some(root) = &self.root else { return false };
+        let others = matches!(&root.qdisc.kind, QdiscKind::Htb(htb) if htb.default_minor == OTHERS.minor);
+        let misplaced = |seen: &SeenClass| match (seen.class.handle, slice_of(seen.class.handle)) {
+            (MARK | WHOLE, _) => seen.class.parent != DISCIPLINE,
+            (OTHERS, _) | (_, Some(_)) => seen.class.parent != WHOLE,
+            // What is below one that nobody asked for keeps it from being deleted.
+            _ => self.classes.values().any(|below| below.class.parent == seen.class.handle),
+        };
+        let strange =
+            |qdisc: &Qdisc| slice_of(qdisc.parent).is_some() && !matches!(qdisc.kind, QdiscKind::Pfifo { .. });
+        !others || self.classes.values().any(misplaced) || self.queues.values().any(strange)
+    }
+
+    /// The same device without a discipline of ours.
+    fn emptied(&self) -> Device {
+        let (classes, queues, filters) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
+        Device { link: self.link.clone(), root: None, classes, queues, filters }
+    }
+
+    /// A filter of somebody's that would go, or be in the way, with a class or with all.
+    fn foreign_filter(&self, goes: impl Fn(Handle) -> bool) -> Option<String> {
+        let into = |filter: &&SeenFilter| filter.class.is_none_or(&goes);
+        let found = self.filters.iter().filter(|filter| !filters::is_ours(filter)).find(into);
+        found.map(|filter| format!("a filter of preference {}", filter.preference))
+    }
+
     fn standing(&self) -> Standing {
         let mut standing = Standing::default();
         let Some(root) = &self.root else { return standing };
-        if root.qdisc.handle != DISCIPLINE {
+        if !is_ours(root) {
             standing.foreign.push(format!("the {} discipline {}", root.qdisc.name(), root.qdisc.handle));
             return standing;
         }
@@ -258,6 +299,9 @@ impl Device {
         }
         if standing.generation.is_none() {
             standing.strays.push(format!("the discipline {DISCIPLINE} without its mark"));
+        }
+        if self.is_broken() {
+            standing.strays.push("classes, queues or a default where none belong".to_owned());
         }
         match (self.classes.get(&WHOLE), self.classes.get(&OTHERS)) {
             (Some(known), Some(seen)) if is(&seen.class, &others(&known.class)) => {}
@@ -315,38 +359,50 @@ impl SliceExecutor for TcExecutor {
         if let Some(newer) = standing.generation.filter(|standing| *standing > wanted.generation) {
             return Err(SliceError::Stale { link: self.link(), given: wanted.generation, standing: newer });
         }
+        let acknowledgement = capabilities.acknowledgement;
+        let mark = Request::class(Write::Put, &device.link, &mark(wanted.generation))?;
         if wanted.differences(&capabilities, &standing)?.is_empty() {
-            return Ok(Applied { writes: 0, acknowledgement: capabilities.acknowledgement });
+            if standing.generation == Some(wanted.generation) {
+                return Ok(Applied { writes: 0, acknowledgement });
+            }
+            // Plans before this one are stale from now on.
+            return Ok(Applied { writes: self.send(&[mark], gate)?, acknowledgement });
+        }
+        let gone = |handle: Handle| match slice_of(handle) {
+            Some(id) => !slices.contains_key(&id),
+            None => ![MARK, WHOLE, OTHERS].contains(&handle),
+        };
+        if let Some(what) = device.foreign_filter(|class| device.is_broken() || gone(class)) {
+            let hint = "it goes into a class that goes; delete it first, or move it";
+            return Err(SliceError::Foreign { link: self.link(), what, hint });
         }
         let mut requests = self.changes(&device, wanted, &slices)?;
-        let mark = Request::class(Write::Put, &device.link, &mark(wanted.generation))?;
-        // From the first write on, older plans are stale.
-        requests.insert(usize::from(device.root.is_none()), mark);
+        // From the first write on, older plans are stale; a discipline that is not there comes first.
+        let first = usize::from(device.is_broken()) + usize::from(device.root.is_none() || device.is_broken());
+        requests.insert(first, mark);
         let mut writes = self.send(&requests, gate)?;
         let filters = filters::wanted(&slices, DISCIPLINE, handle_of);
         writes += filters::reconcile(&mut self.netlink, &device.link, DISCIPLINE, &filters, gate)?;
-        let gone = |handle: &Handle| match slice_of(*handle) {
-            Some(id) => !slices.contains_key(&id),
-            None => ![MARK, WHOLE, OTHERS].contains(handle),
-        };
-        let surplus = device.classes.keys().filter(|handle| gone(handle));
-        let surplus: Vec<Request> = surplus.map(|handle| Request::delete_class(&device.link, *handle)).collect();
-        writes += self.send(&surplus, gate)?;
+        if !device.is_broken() {
+            let surplus = device.classes.keys().filter(|handle| gone(**handle));
+            let surplus: Vec<Request> = surplus.map(|handle| Request::delete_class(&device.link, *handle)).collect();
+            writes += self.send(&surplus, gate)?;
+        }
         let differences = wanted.differences(&capabilities, &self.look()?.standing())?;
         if !differences.is_empty() {
             return Err(SliceError::NotVerified { link: self.link(), differences });
         }
-        Ok(Applied { writes, acknowledgement: capabilities.acknowledgement })
+        Ok(Applied { writes, acknowledgement })
     }
 
     fn remove(&mut self, gate: &mut Gate) -> Result<Applied, SliceError> {
         self.own()?;
         let device = self.look()?;
         let acknowledgement = self.capabilities().acknowledgement;
-        if device.root.as_ref().is_none_or(|root| root.qdisc.handle != DISCIPLINE) {
+        if !device.root.as_ref().is_some_and(is_ours) {
             return Ok(Applied { writes: 0, acknowledgement });
         }
-        if let Some(what) = device.standing().foreign.into_iter().next() {
+        if let Some(what) = device.foreign_filter(|_| true) {
             let hint = "it would go with our discipline; delete it first, or move it";
             return Err(SliceError::Foreign { link: self.link(), what, hint });
         }

@@ -134,9 +134,12 @@ fn what_is_wanted_stands_and_is_written_once(rig: &dyn Rig) {
             assert!(counted.keys().eq(wanted.slices.keys()), "{counted:?}");
         }
     }
-    // A newer plan that changes nothing here writes nothing.
-    let mut same = slices(rig, 15, tables[4]);
+    // A newer plan that changes nothing here writes its number, and makes those before it stale.
+    let mut same = slices(rig, 17, tables[4]);
+    assert_eq!(apply(rig, &same), 1);
     assert_eq!(apply(rig, &same), 0);
+    let error = rig.connect().apply(&slices(rig, 16, tables[0]), &mut Gate::open()).unwrap_err();
+    assert!(matches!(error, SliceError::Stale { given: Generation(16), standing: Generation(17), .. }), "{error:?}");
     same.capacity = BitsPerSecond(12_000_000);
     if rig.connect().capabilities().guarantee {
         assert!(apply(rig, &same) > 0, "a link of another capacity");
@@ -279,10 +282,23 @@ fn a_crash_between_any_two_writes_is_mended(rig: &dyn Rig) {
                 Err(SliceError::Stopped(_)) => points += 1,
                 Err(error) => panic!("{name}, {writes} writes: {error}"),
             }
-            // Half of the times the next start goes on, half of the times it takes all of it away.
-            if let (Some(goal), 0) = (goal, writes % 2) {
+            // The next start goes on …
+            if let Some(goal) = goal {
                 apply(rig, goal);
             }
+            remove(rig);
+            // … or, from the same point, takes all of it away.
+            if let Some(first) = first {
+                apply(rig, first);
+            }
+            let mut executor = rig.connect();
+            let (mut gate, _) = closing_after(writes);
+            let again = match goal {
+                Some(goal) => executor.apply(goal, &mut gate),
+                None => executor.remove(&mut gate),
+            };
+            assert!(matches!(again, Err(SliceError::Stopped(_))), "{name}, {writes} writes: {again:?}");
+            drop(executor);
             remove(rig);
         }
         assert!(points > 0, "{name}: there are points to crash at");

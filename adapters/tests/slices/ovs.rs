@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use forebay_adapters::ovsdb::Endpoint;
 use forebay_adapters::slices::ovs::{OvsExecutor, OvsPort};
 use forebay_adapters::slices::{Gate, LinkSlices, SliceError, SliceExecutor};
-use forebay_world::SliceId;
+use forebay_world::{BitsPerSecond, SliceId};
 
 use super::conformance::{self, Rig, slices};
 use super::lab::{BRIDGE, Lab, SINK_PORT, Switch, have, needs, run};
@@ -17,7 +17,9 @@ pub(crate) struct Port {
 
 impl Port {
     fn new() -> Self {
-        Port { lab: RefCell::new(Lab::new(2, Switch::OpenVswitch)) }
+        let mut lab = Lab::new(2, Switch::OpenVswitch);
+        lab.daemons().expect("it is Open vSwitch").vsctl(&["set-fail-mode", BRIDGE, "secure"]);
+        Port { lab: RefCell::new(lab) }
     }
 
     fn vsctl(&self, line: &str) -> String {
@@ -69,7 +71,11 @@ impl Rig for Port {
         let of_slice = "external_ids:forebay-slice=0";
         let queue = || self.vsctl(&format!("--bare --columns=_uuid find queue {of_slice}")).trim().to_owned();
         match way {
-            0 => drop(self.vsctl(&format!("set queue {} other_config:min-rate=1000000", queue()))),
+            0 => {
+                self.vsctl(&format!("set queue {} other_config:min-rate=1000000", queue()));
+                // What somebody notes beside ours is theirs to note.
+                self.vsctl(&format!("set qos {} external_ids:note=hello", self.qos()));
+            }
             1 => drop(self.tc("class change dev sink parent 1:fffe classid 1:2 htb rate 1mbit ceil 10mbit prio 0")),
             2 => drop(self.tc("class change dev sink parent 1:fffe classid 1:3 htb rate 3mbit ceil 8mbit prio 4")),
             3 => drop(self.tc("filter del dev sink parent 1: protocol ip prio 63744")),
@@ -86,6 +92,24 @@ impl Rig for Port {
             14 => drop(
                 self.tc("filter add dev sink parent 1: protocol ip prio 63744 u32 match ip src 10.9.9.9/32 flowid 1:2"),
             ),
+            15 => drop(self.vsctl(&format!("remove qos {} queues 0", self.qos()))),
+            16 => drop(self.tc("class change dev sink parent 1:fffe classid 1:1 htb rate 5mbit ceil 10mbit prio 0")),
+            17 => drop(self.tc("class change dev sink parent 1: classid 1:fffe htb rate 1mbit ceil 10mbit")),
+            18 => drop(self.lab.borrow().switch().run("ip", &["link", "set", "sink", "txqueuelen", "1000"])),
+            19 => drop(self.vsctl(&format!("set queue {} dscp=46", queue()))),
+            20 => {
+                self.tc("filter del dev sink parent 1:");
+                self.tc("class del dev sink classid 1:2");
+                self.tc("class add dev sink parent 1: classid 1:2 htb rate 6mbit ceil 10mbit prio 0");
+            }
+            21 => {
+                self.tc("filter del dev sink parent 1: protocol ip prio 63744");
+                self.tc("filter add dev sink parent 1: protocol arp prio 63744 u32 match u32 0 0 flowid 1:2");
+            }
+            22 => {
+                let flow = format!("cookie={},idle_timeout=600,priority=9,in_port=8,actions=NORMAL", self.cookie());
+                self.ofctl(&["add-flow", &flow]);
+            }
             _ => return false,
         }
         true
@@ -274,9 +298,67 @@ fn what_is_not_there_is_said_with_what_is() {
     assert!(rig.tc("class show dev sink").contains("rate 9Mbit"));
     assert_eq!(rig.connect().remove(&mut Gate::open()).unwrap().writes, 0);
     assert!(rig.tc("class show dev sink").contains("rate 9Mbit"));
-    // A port that is not on the bridge cannot be guarded, and nothing is half done.
+    // Nor does a discipline at the root of the device go.
     rig.vsctl("clear port sink qos");
-    let mut wanted = slices(&rig, 2, &[(6, 10)]);
+    rig.tc("qdisc add dev sink root handle 5: tbf rate 5mbit burst 10kb latency 50ms");
+    let error = rig.connect().apply(&slices(&rig, 1, &[(6, 10)]), &mut Gate::open()).unwrap_err();
+    assert!(matches!(&error, SliceError::Foreign { what, .. } if what.contains("tbf")), "{error}");
+    assert!(rig.tc("qdisc show dev sink").contains("tbf 5:"));
+    rig.tc("qdisc del dev sink root");
+    // Another owner's port is not ours to write, nor to clear.
+    let wanted = slices(&rig, 1, &[(6, 10), (3, 8)]);
+    rig.connect().apply(&wanted, &mut Gate::open()).expect("it stands");
+    let other = OvsPort { owner: "other".to_owned(), ..port.clone() };
+    assert_eq!(rig.open(&other).unwrap().remove(&mut Gate::open()).unwrap().writes, 0);
+    let error = rig.open(&other).unwrap().apply(&wanted, &mut Gate::open()).unwrap_err();
+    assert!(matches!(&error, SliceError::Foreign { what, .. } if what.contains("of test")), "{error}");
+    assert_eq!(rig.independent_differences(&wanted), Vec::<String>::new());
+    rig.connect().remove(&mut Gate::open()).expect("it goes");
+    // What cannot be done here is refused before anything is written.
+    let refused = |edit: &dyn Fn(&mut LinkSlices)| {
+        let mut wanted = slices(&rig, 2, &[(6, 10), (3, 8)]);
+        edit(&mut wanted);
+        let error = rig.connect().apply(&wanted, &mut Gate::open()).unwrap_err();
+        assert!(matches!(error, SliceError::Contradiction { .. }), "{error:?}");
+        assert_eq!(rig.leftovers(), Vec::<String>::new(), "{error}");
+        error.to_string()
+    };
+    let moved = |wanted: &mut LinkSlices, name: &str| {
+        let port = wanted.ports.remove("source0").expect("it is there");
+        wanted.ports.insert(name.to_owned(), port);
+    };
+    assert!(refused(&|wanted| moved(wanted, "sink")).contains("no machine's"));
+    assert!(refused(&|wanted| moved(wanted, BRIDGE)).contains("no machine's"));
+    assert!(refused(&|wanted| wanted.capacity = BitsPerSecond(40_000_000_000)).contains("Open vSwitch holds"));
+    assert!(
+        refused(&|wanted| {
+            let port = wanted.ports.get_mut("source0").expect("it is there");
+            port.addresses.insert("::ffff:10.66.0.9".parse().expect("an address"));
+        })
+        .contains("which is 10.66.0.9")
+    );
+    rig.vsctl("set port source0 tag=10");
+    assert!(refused(&|_| ()).contains("VLAN"));
+    rig.vsctl("clear port source0 tag");
+    rig.vsctl("del-fail-mode br0");
+    assert!(refused(&|_| ()).contains("set-fail-mode br0 secure"));
+    rig.vsctl("set-fail-mode br0 secure");
+    // Small links, and sources that are ports as well, come to stand.
+    let mut small = slices(&rig, 3, &[(0, 10)]);
+    small.capacity = BitsPerSecond(8_000);
+    small.slices.get_mut(&SliceId(0)).expect("it is there").terms.ceiling = BitsPerSecond(8_000);
+    rig.connect().apply(&small, &mut Gate::open()).expect("it stands");
+    let mut twice = slices(&rig, 4, &[(6, 10), (3, 8)]);
+    let hosts = ["10.66.0.1/32", "::102:304/128", "10.0.0.0/8"]
+        .map(|text| text.parse::<forebay_adapters::Prefix>().expect("a network"));
+    twice.slices.get_mut(&SliceId(0)).expect("it is there").sources.extend(hosts);
+    twice.slices.get_mut(&SliceId(1)).expect("it is there").sources.insert("10.1.0.0/16".parse().expect("one"));
+    rig.connect().apply(&twice, &mut Gate::open()).expect("it stands");
+    let told = rig.ofctl(&["dump-flows", "ip,nw_src=10.1.0.0/16"]);
+    assert!(told.contains("priority=29016"), "the longer prefix goes first: {told}");
+    rig.connect().remove(&mut Gate::open()).expect("it goes");
+    // A port that is not on the bridge cannot be guarded, and nothing is half done.
+    let mut wanted = slices(&rig, 5, &[(6, 10)]);
     let stray = wanted.ports["source0"].clone();
     wanted.ports.clear();
     wanted.ports.insert("nowhere".to_owned(), stray);

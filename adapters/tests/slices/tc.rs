@@ -45,9 +45,23 @@ impl Rig for Device {
             7 => "class del dev v0 classid fb0e:ffff",
             8 => "class del dev v0 classid fb0e:2",
             9 => "qdisc del dev v0 root",
+            10 => "class add dev v0 parent fb0e:7 classid fb0e:8 htb rate 1mbit",
+            11 => "class add dev v0 parent fb0e: classid fb0e:10 htb rate 6mbit ceil 10mbit quantum 1514",
+            12 => "qdisc add dev v0 parent fb0e:10 handle e000: tbf rate 5mbit burst 10kb latency 50ms",
+            13 => "filter add dev v0 parent fb0e: protocol arp prio 63744 u32 match u32 0 0 flowid fb0e:10",
+            14 => "qdisc add dev v0 root handle fb0e: htb default 10",
             _ => return false,
         };
-        self.tc(line);
+        // What must go before.
+        let before: &[&str] = match way {
+            10 => &["class add dev v0 parent fb0e:1 classid fb0e:7 htb rate 1mbit"],
+            11 => &["filter del dev v0 parent fb0e:", "class del dev v0 classid fb0e:10"],
+            12 => &["qdisc del dev v0 parent fb0e:10"],
+            13 => &["filter del dev v0 parent fb0e: protocol ip prio 63744"],
+            14 => &["qdisc del dev v0 root"],
+            _ => &[],
+        };
+        before.iter().chain([&line]).for_each(|line| drop(self.tc(line)));
         true
     }
 

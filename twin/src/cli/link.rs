@@ -33,10 +33,15 @@ fn apply(file: &LinkFile, dry_run: bool, json: bool) -> Result<Answer, Failure> 
     let mut wanted = file.slices.clone();
     let differences = wanted.differences(&executor.capabilities(), &standing)?;
     if !file.is_numbered {
-        let number = standing.generation.map_or(1, |standing| standing.0 + u64::from(!differences.is_empty()));
+        let number =
+            standing.generation.map_or(1, |standing| standing.0.saturating_add(u64::from(!differences.is_empty())));
         wanted.generation = Generation(number);
     }
     if dry_run {
+        if let Some(newer) = standing.generation.filter(|newer| *newer > wanted.generation) {
+            let link = executor.link();
+            return Err(SliceError::Stale { link, given: wanted.generation, standing: newer }.into());
+        }
         return plan(&*executor, &differences, json);
     }
     let applied = executor.apply(&wanted, &mut Gate::open())?;
@@ -148,7 +153,8 @@ fn as_table(
     }
     let mut text = match standing.generation {
         Some(generation) => format!("{}, generation {generation}\n{table}", executor.link()),
-        None => format!("{}: nothing of ours stands\n", executor.link()),
+        None if standing.is_empty() => format!("{}: nothing of ours stands\n", executor.link()),
+        None => format!("{}, without its generation\n{table}", executor.link()),
     };
     for (name, stands) in &standing.ports {
         let addresses: Vec<String> = stands.port.addresses.iter().map(ToString::to_string).collect();

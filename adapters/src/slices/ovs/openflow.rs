@@ -30,7 +30,9 @@ impl OpenFlow {
         for flow in surplus {
             // The match and the priority name it; actions are no part of that, nor is a cookie without a mask.
             let (named, _) = flow.split_once(" actions=").unwrap_or((flow, ""));
-            let named = named.replacen(", ", "/-1,", 1).replacen(", ", ",", 1);
+            let unnamed = ["idle_timeout=", "hard_timeout=", "importance="];
+            let parts = named.split(", ").filter(|part| !unnamed.iter().any(|key| part.starts_with(key)));
+            let named = parts.collect::<Vec<_>>().join(",").replacen(',', "/-1,", 1).replace("send_flow_rem ", "");
             lines.push_str(&format!("delete_strict {named}\n"));
         }
         for flow in missing {

@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 use crate::ovsdb::{Atom, Condition, Datum, Mutation, Mutator, Operation, Outcome, Row, Until};
 use crate::prefix::Prefix;
+use crate::slices::Enforced;
 use crate::slices::enforced::FRAME_BYTES;
-use crate::slices::{Enforced, MTU_BYTES, PRIORITIES_MOST};
 
 pub(super) const DATABASE: &str = "Open_vSwitch";
 const OWNER: &str = "forebay-owner";
@@ -42,17 +42,23 @@ pub(super) struct Rows {
     pub(super) bridges: BTreeSet<String>,
     /// The bridge has the datapath of the kernel.
     pub(super) of_kernel: bool,
+    /// The bridge forwards nothing that no flow is about.
+    pub(super) is_secure: bool,
     /// Ports of the bridge, and their OpenFlow numbers where they have some.
     pub(super) ports: BTreeMap<String, Option<u32>>,
+    /// Those of them that have VLANs.
+    pub(super) with_vlans: BTreeSet<String>,
     pub(super) port: Uuid,
+    /// Who has noted on the port that it is theirs.
+    pub(super) owner: Option<String>,
     /// The queue length that the device had before us, while it has ours.
     pub(super) queue_length: Option<u32>,
     /// The QoS row on the port.
     pub(super) qos: Option<Qos>,
     /// Queues of ours, in use or not.
     pub(super) queues: BTreeMap<Uuid, Queue>,
-    /// QoS rows of ours that no port has.
-    pub(super) orphans: Vec<Uuid>,
+    /// QoS rows of ours that no port has, and the plans that they are of.
+    pub(super) orphans: BTreeMap<Uuid, Option<Generation>>,
 }
 
 /// The QoS row on a port.
@@ -64,6 +70,8 @@ pub(super) struct Qos {
     pub(super) capacity: Option<u64>,
     pub(super) generation: Option<Generation>,
     pub(super) queues: BTreeMap<i64, Uuid>,
+    /// All that is written beside it, by whomever.
+    ids: Datum,
 }
 
 /// A Queue row of ours.
@@ -88,9 +96,13 @@ impl Queue {
     }
 
     /// The queue of what is in no slice: last in everything.
-    pub(super) fn of_others(capacity: BitsPerSecond) -> Queue {
-        let least = BitsPerSecond(MTU_BYTES * 8);
-        Queue { slice: None, dscp: 0, sources: BTreeSet::new(), rates: rates(least, capacity, PRIORITIES_MOST as u8) }
+    pub(super) fn of_others(others: &Enforced) -> Queue {
+        Queue {
+            slice: None,
+            dscp: 0,
+            sources: BTreeSet::new(),
+            rates: rates(others.guarantee, others.ceiling, others.rank),
+        }
     }
 
     fn row(&self, mark: &Mark) -> Row {
@@ -102,11 +114,15 @@ impl Queue {
             (MARK.to_owned(), self.dscp.to_string()),
             (SOURCES.to_owned(), sources.join(",")),
         ]);
-        Row::new().with("other_config", Datum::map(self.rates.clone())).with("external_ids", Datum::map(ids))
+        Row::new()
+            .with("other_config", Datum::map(self.rates.clone()))
+            .with("external_ids", Datum::map(ids))
+            // The row's own mark would be another's beside that of the flows.
+            .with("dscp", Datum::empty())
     }
 
     fn read(row: &Row) -> Option<Queue> {
-        let ids = row.get("external_ids")?;
+        let ids = row.get("external_ids").filter(|_| row.get("dscp").is_none_or(Datum::is_empty))?;
         let slice = match ids.text_of(SLICE)? {
             "none" => None,
             text => Some(SliceId(text.parse().ok()?)),
@@ -151,14 +167,14 @@ impl Mark {
     pub(super) fn selection(&self) -> Vec<Operation> {
         let all = |table: &str, columns: &[&str]| Operation::select_columns(table, Vec::new(), columns);
         vec![
-            all("Bridge", &["name", "ports", "datapath_type"]),
-            all("Port", &["_uuid", "name", "interfaces", "qos", "external_ids"]),
+            all("Bridge", &["name", "ports", "datapath_type", "fail_mode"]),
+            all("Port", &["_uuid", "name", "interfaces", "qos", "external_ids", "tag", "trunks", "vlan_mode"]),
             all("Interface", &["_uuid", "name", "ofport"]),
             all("QoS", &["_uuid", "type", "queues", "other_config", "external_ids"]),
             Operation::select_columns(
                 "Queue",
                 vec![Condition::includes("external_ids", Datum::map(self.ids()))],
-                &["_uuid", "other_config", "external_ids"],
+                &["_uuid", "other_config", "external_ids", "dscp"],
             ),
         ]
     }
@@ -171,6 +187,7 @@ impl Mark {
         let bridge = rows(0).iter().find(|row| row.text("name") == Some(&self.bridge));
         let Some(bridge) = bridge else { return found };
         found.of_kernel = matches!(bridge.text("datapath_type").unwrap_or_default(), "" | "system");
+        found.is_secure = bridge.text("fail_mode") == Some("secure");
         let uuids = |row: &Row, column: &str| -> BTreeSet<Uuid> {
             let set = row.get(column).and_then(Datum::as_set);
             set.into_iter().flatten().filter_map(Atom::as_uuid).collect()
@@ -188,11 +205,17 @@ impl Mark {
             let interfaces = uuids(row, "interfaces");
             let number = interfaces.iter().next().and_then(|uuid| number_of.get(uuid).copied().flatten());
             found.ports.insert(text(row, "name"), number.filter(|number| *number > 0));
+            let has = |column: &&str| row.get(column).is_some_and(|datum| !datum.is_empty());
+            if ["tag", "trunks", "vlan_mode"].iter().any(has) {
+                found.with_vlans.insert(text(row, "name"));
+            }
             if row.text("name") == Some(&self.port) {
                 found.port = uuid;
                 qos = row.uuid("qos");
-                let ids = row.get("external_ids");
-                found.queue_length = ids.and_then(|ids| ids.text_of(QUEUE_LENGTH)).and_then(|text| text.parse().ok());
+                let noted = |key: &str| row.get("external_ids").and_then(|ids| ids.text_of(key));
+                found.owner = noted(OWNER).map(str::to_owned);
+                let length = noted(QUEUE_LENGTH).filter(|_| found.owner.as_deref() == Some(self.owner.as_str()));
+                found.queue_length = length.and_then(|text| text.parse().ok());
             }
         }
         for row in rows(3) {
@@ -200,7 +223,7 @@ impl Mark {
             if Some(uuid) == qos {
                 found.qos = Some(Qos::read(uuid, row, self));
             } else if self.is_on(row) && !in_use.contains(&uuid) {
-                found.orphans.push(uuid);
+                found.orphans.insert(uuid, Qos::read(uuid, row, self).generation);
             }
         }
         let read = |row: &Row| Some((row.uuid("_uuid")?, Queue::read(row).unwrap_or(Queue::DAMAGED)));
@@ -220,14 +243,12 @@ impl Mark {
             timeout: Some(std::time::Duration::ZERO),
         }];
         if let Some(qos) = rows.qos.as_ref().filter(|qos| qos.is_ours) {
-            let mut ids = self.ids();
-            ids.extend(qos.generation.map(|generation| (GENERATION.to_owned(), generation.to_string())));
             operations.push(Operation::Wait {
                 table: "QoS".to_owned(),
                 filter: vec![Condition::row(qos.uuid)],
                 columns: vec!["external_ids".to_owned()],
                 until: Until::Equal,
-                rows: vec![Row::new().with("external_ids", Datum::map(ids))],
+                rows: vec![Row::new().with("external_ids", qos.ids.clone())],
                 timeout: Some(std::time::Duration::ZERO),
             });
         }
@@ -242,12 +263,13 @@ impl Mark {
         operations
     }
 
-    /// Notes on the port what its queue length was, or forgets it.
+    /// Notes on the port that it is ours, and what its queue length was; or forgets it.
     pub(super) fn note_queue_length(&self, rows: &Rows, length: Option<u32>) -> Vec<Operation> {
-        let forget = Mutation::new("external_ids", Mutator::Delete, Datum::set([QUEUE_LENGTH]));
+        let forget = Mutation::new("external_ids", Mutator::Delete, Datum::set([QUEUE_LENGTH, OWNER]));
         let mut mutations = vec![forget];
         mutations.extend(length.map(|length| {
-            Mutation::new("external_ids", Mutator::Insert, Datum::map([(QUEUE_LENGTH, length.to_string())]))
+            let note = [(QUEUE_LENGTH, length.to_string()), (OWNER, self.owner.clone())];
+            Mutation::new("external_ids", Mutator::Insert, Datum::map(note))
         }));
         let mut operations = self.guarded(rows);
         operations.push(Operation::mutate("Port", vec![Condition::row(rows.port)], mutations));
@@ -302,7 +324,7 @@ impl Mark {
             for uuid in rows.queues.keys().filter(|uuid| !used.contains(uuid)) {
                 operations.push(Operation::delete("Queue", vec![Condition::row(*uuid)]));
             }
-            for uuid in &rows.orphans {
+            for uuid in rows.orphans.keys() {
                 operations.push(Operation::delete("QoS", vec![Condition::row(*uuid)]));
             }
         }
@@ -324,6 +346,18 @@ impl Mark {
         Self::numbered(operations)
     }
 
+    /// Says that a newer plan stands, which changes nothing here.
+    pub(super) fn renumber(&self, rows: &Rows, generation: Generation) -> Vec<Operation> {
+        let mut operations = self.guarded(rows);
+        if let Some(qos) = rows.qos.as_ref() {
+            let forget = Mutation::new("external_ids", Mutator::Delete, Datum::set([GENERATION]));
+            let note = Datum::map([(GENERATION, generation.to_string())]);
+            let mutations = vec![forget, Mutation::new("external_ids", Mutator::Insert, note)];
+            operations.push(Operation::mutate("QoS", vec![Condition::row(qos.uuid)], mutations));
+        }
+        operations
+    }
+
     /// Removes every row of ours.
     pub(super) fn remove(&self, rows: &Rows) -> Vec<Operation> {
         let mut operations = self.guarded(rows);
@@ -332,7 +366,7 @@ impl Mark {
             operations.push(Operation::update("Port", vec![Condition::row(rows.port)], nothing));
             operations.push(Operation::delete("QoS", vec![Condition::row(qos.uuid)]));
         }
-        for uuid in &rows.orphans {
+        for uuid in rows.orphans.keys() {
             operations.push(Operation::delete("QoS", vec![Condition::row(*uuid)]));
         }
         for uuid in rows.queues.keys() {
@@ -352,6 +386,7 @@ impl Qos {
             is_htb: row.text("type") == Some("linux-htb"),
             capacity: number("other_config", "max-rate"),
             generation: number("external_ids", GENERATION).map(Generation),
+            ids: row.get("external_ids").cloned().unwrap_or_else(Datum::empty),
             queues: queues
                 .into_iter()
                 .flatten()
