@@ -17,6 +17,7 @@
 //! after a crash, of ours or of the switch, the same call with the same slices mends what is left. It touches nothing that
 //! does not bear its owner's mark, and takes everything that does for its own.
 
+mod database;
 mod enforced;
 mod error;
 mod executor;

@@ -253,6 +253,8 @@ impl SimWorld {
                 }
             }
             Step::RemoveSlice(id) => {
+                // What it lacked in this minute is not looked for again once it is gone.
+                self.starved_seconds += self.ground.network.take_starved(now, id);
                 self.ground.network.remove_slice(now, id);
                 self.ground.slices.remove(&id);
             }

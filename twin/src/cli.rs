@@ -10,9 +10,11 @@ mod failure;
 mod forecast;
 mod import;
 mod interrupt;
+mod link;
 mod plan;
 mod replay;
 mod run;
+mod slices;
 mod train;
 mod watch;
 
@@ -59,6 +61,8 @@ pub fn main() -> ExitCode {
         Command::Forecast(options) => forecast::run(options),
         Command::Train(options) => train::run(options),
         Command::Plan(options) => plan::run(&options),
+        Command::Link(options) => link::run(&options),
+        Command::Slices(options) => slices::run(&options),
         Command::Replay(options) => replay::run(&options),
         Command::Check(options) => check::run(&options),
         Command::Completions { shell } => {

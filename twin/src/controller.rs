@@ -10,7 +10,7 @@ pub(crate) mod served;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use forebay_world::{BitsPerSecond, Observation, Plan, Steering, Topology, VmIntent};
+use forebay_world::{BitsPerSecond, Observation, Plan, PlannedVm, SliceId, Steering, Topology, VmId, VmIntent};
 
 pub use config::{ConfigError, ControllerConfig};
 
@@ -20,7 +20,7 @@ use crate::demand::Resolved;
 use crate::deployment::Deployment;
 use crate::guard::{Guard, GuardMemory, Passage};
 use crate::policy::{Ask, Policy, Situation};
-use crate::slicing::Slicing;
+use crate::slicing::{GaveWay, Need, Sliced, Slicing};
 use crate::steering::Steersman;
 use served::Served;
 
@@ -53,7 +53,7 @@ struct Scratch {
     passages: Vec<Passage>,
     needed: Vec<u32>,
     targets: Vec<u32>,
-    bandwidths: Vec<Option<BitsPerSecond>>,
+    slices: Vec<Need>,
 }
 
 impl Controller {
@@ -81,7 +81,7 @@ impl Controller {
                 passages: vec![Passage::default(); cells],
                 needed: vec![0; cells],
                 targets: vec![0; cells],
-                bandwidths: vec![None; cells],
+                slices: vec![Need::default(); cells],
             },
             topology,
             config,
@@ -110,7 +110,7 @@ impl Controller {
             *target = passage.vms;
         }
         let placed = self.deployment.place(&current, seen, &self.topology, &self.scratch.targets);
-        let slices = self.slice(seen, &current);
+        let Sliced { slices, gave_way } = self.slice(seen, &current, placed.vms.as_ref().unwrap_or(&current.vms));
 
         let vms = placed.vms.filter(|vms| *vms != current.vms);
         let plan = if vms.is_some() || slices.is_some() || steering.is_some() {
@@ -124,7 +124,7 @@ impl Controller {
         } else {
             current
         };
-        let decision = self.decision(seen, &plan, &placed.running, &placed.hosts_full);
+        let decision = self.decision(seen, &plan, &placed.running, &placed.hosts_full, gave_way);
         self.plan = Some(Arc::clone(&plan));
         (plan, Arc::new(decision))
     }
@@ -228,21 +228,41 @@ impl Controller {
         draining.map(|vm| self.topology.flavours[vm.flavour.index()].price_per_hour).sum()
     }
 
-    fn slice(
-        &mut self,
-        seen: &Observation,
-        current: &Plan,
-    ) -> Option<BTreeMap<forebay_world::SliceId, forebay_world::PlannedSlice>> {
+    /// Cuts links into slices for the machines that shall exist, those that still do, and demand.
+    fn slice(&mut self, seen: &Observation, current: &Plan, vms: &BTreeMap<VmId, PlannedVm>) -> Sliced {
         let headroom = self.config.slicing.headroom;
-        for (cell, bandwidth) in self.scratch.bandwidths.iter_mut().enumerate() {
+        // Nothing is let go on what was hardly seen.
+        let dark = seen.coverage < self.config.guard.coverage_floor;
+        for (cell, need) in self.scratch.slices.iter_mut().enumerate() {
             let each = self.classes[cell % self.classes.len()].1.as_f64();
-            let seen = self.served.cells[cell].sessions.map(|sessions| sessions * headroom * each);
-            *bandwidth = self.scratch.asks[cell].bandwidth.or(seen.map(BitsPerSecond::from_f64));
+            let served = &self.served.cells[cell];
+            let rate = |sessions: f64| BitsPerSecond::from_f64(sessions * each);
+            let asked = self.scratch.asks[cell].bandwidth;
+            // Less than half a session is what is left of one that was turned away long ago, or the tail of a forecast.
+            let some = served.sessions.is_some_and(|sessions| sessions >= 0.5)
+                || asked.is_some_and(|asked| asked.as_f64() >= 0.5 * each);
+            *need = Need {
+                cover: asked.or(served.sessions.map(|sessions| rate(sessions * headroom))),
+                now: served.sessions.map(rate),
+                machines: false,
+                demand: (some || (served.complete && !dark)).then_some(some),
+            };
         }
-        self.slicing.slice(&current.slices, seen, &self.scratch.bandwidths, &self.topology)
+        let seen_at = seen.vms.iter().map(|vm| (vm.region, vm.class));
+        for (region, class) in vms.values().map(|vm| (vm.region, vm.class)).chain(seen_at) {
+            self.scratch.slices[self.topology.cell(region, class)].machines = true;
+        }
+        self.slicing.slice(&current.slices, seen, &self.scratch.slices, &self.topology)
     }
 
-    fn decision(&mut self, seen: &Observation, plan: &Plan, running: &[u32], hosts_full: &[bool]) -> Decision {
+    fn decision(
+        &mut self,
+        seen: &Observation,
+        plan: &Plan,
+        running: &[u32],
+        hosts_full: &[bool],
+        mut gave_way: BTreeMap<SliceId, GaveWay>,
+    ) -> Decision {
         let scratch = &mut self.scratch;
         let cells = (0..running.len())
             .map(|cell| {
@@ -270,6 +290,7 @@ impl Controller {
                     granted: passage.vms,
                     planned: running[cell],
                     bound_by: std::mem::take(&mut passage.bound_by),
+                    gave_way: gave_way.remove(&SliceId::at(cell)),
                     reason: std::mem::take(&mut ask.reason),
                 }
             })

@@ -4,6 +4,7 @@ use forebay_world::{ClassId, Duration, Generation, RegionId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::demand::ClientRequests;
+use crate::slicing::GaveWay;
 
 /// The decisions of one tick.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -46,6 +47,9 @@ pub struct CellDecision {
     pub planned: u32,
     /// What bound between asked and planned, in the order applied.
     pub bound_by: Vec<Bound>,
+    /// What its slice was not granted, and why; none when it got what it asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gave_way: Option<GaveWay>,
     /// Why the policy asked for that many, in words.
     pub reason: String,
 }

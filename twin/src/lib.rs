@@ -14,6 +14,7 @@ pub mod experiment;
 pub mod forecast;
 pub mod guard;
 pub mod journal;
+pub mod link;
 pub mod plan;
 pub mod policy;
 pub mod report;

@@ -21,7 +21,7 @@ use crate::policy::predictive;
 
 mod demand;
 mod feed;
-mod finding;
+pub(crate) mod finding;
 mod names;
 mod prospect;
 mod replay;
@@ -148,7 +148,7 @@ impl Scenario {
 }
 
 /// The text of a scenario file.
-fn read_text(path: &Path) -> Result<String, ScenarioError> {
+pub(crate) fn read_text(path: &Path) -> Result<String, ScenarioError> {
     std::fs::read(path)
         .and_then(|bytes| {
             String::from_utf8(bytes).map_err(|_| {
@@ -160,10 +160,7 @@ fn read_text(path: &Path) -> Result<String, ScenarioError> {
 
 /// The spec that a text is.
 fn parse(file: &str, text: &str) -> Result<ScenarioSpec, ScenarioError> {
-    toml::from_str(text).map_err(|error| {
-        let findings = vec![finding::from_toml(&error, text)];
-        ScenarioError::Refused(Box::new(Refused { file: file.to_owned(), text: text.to_owned(), findings }))
-    })
+    toml::from_str(text).map_err(|error| finding::refused_toml(file, text, &error))
 }
 
 /// Checks a spec. The result counts only if nothing was found.

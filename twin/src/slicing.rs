@@ -1,214 +1,260 @@
-//! Slices: what each serving region × class is guaranteed on its region's access link, and what it may take at most.
+//! Slices (the Virtual Network Slicing Manager): what each serving region × class is guaranteed on its region's access
+//! link, what it may take at most, who goes first, how its packets are marked, and what delay it bears.
 //!
 //! A guarantee is the quantile of demand that the policy sized for, or what was seen with headroom, or what the
-//! operator fixed. Guarantees of a link are admitted together: those that go first in full, those that are left share
-//! in proportion. They move in steps, up at once and down only by two, so that a plan does not change with every
-//! breath of demand. What a link can carry now bounds it, when that was seen.
+//! operator fixed. What a slice asks for moves in steps and not too far at once ([`pace`]); what the slices of a link
+//! ask for is admitted together, and who gives way is told why ([`admission`]). What a link can carry now bounds it,
+//! when that was seen.
+//!
+//! A slice stands when somebody needs it ([`standing`]): from the plan that first launches a machine for it, until no
+//! machine of it is left and it has been idle for a while. Between the two, [`forebay_world::Plan::diff`] sees to the
+//! order: slices before machines, machines before slices go.
+//!
+//! Not here: switches (whoever executes a plan; [`capability`] says whether it can), and what a slice is called elsewhere
+//! ([`service`], the vocabulary of RFC 9543).
+
+mod admission;
+pub mod capability;
+pub mod dscp;
+pub mod latency;
+mod pace;
+pub mod service;
+mod standing;
+mod terms;
 
 use std::collections::BTreeMap;
 
 use forebay_world::{BitsPerSecond, Observation, PlannedSlice, SliceId, Topology};
+use serde::{Deserialize, Serialize};
+
+pub use dscp::Dscp;
+pub use standing::Need;
 
 use crate::controller::config::SlicingConfig;
+use admission::{Claim, Cut};
+use pace::{Limits, Pace, Wish};
+use standing::Standing;
+use terms::Terms;
 
 /// Cuts links into slices.
 #[derive(Clone, Debug)]
 pub struct Slicing {
     config: SlicingConfig,
-    /// What the operator fixed for each cell, by position in the configuration.
-    fixed: Vec<Option<usize>>,
-    /// Cells on each link, those that go first in front.
+    /// Dense over cells.
+    terms: Vec<Terms>,
+    /// Cells on each link.
     by_link: Vec<Vec<usize>>,
+    /// What is remembered of each cell.
+    cells: Vec<Cell>,
     /// Kept to spare allocation.
-    wanted: Vec<PlannedSlice>,
+    claims: Vec<Claim>,
+    wanted: BTreeMap<SliceId, PlannedSlice>,
+}
+
+/// What is remembered of a slice from tick to tick.
+#[derive(Clone, Debug, Default)]
+struct Cell {
+    standing: Standing,
+    pace: Pace,
+    /// What it asked for at the last tick, before admission; `None` where that is not known.
+    asked: Option<BitsPerSecond>,
+}
+
+/// The slices of a tick.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Sliced {
+    /// The slices that shall stand, if they differ from those of the plan in force.
+    pub slices: Option<BTreeMap<SliceId, PlannedSlice>>,
+    /// Slices that were not granted what they ask for, by ascending id.
+    pub gave_way: BTreeMap<SliceId, GaveWay>,
+}
+
+/// A slice that was not granted what it asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GaveWay {
+    /// The guarantee it asked for \[bit/s\].
+    pub asked: BitsPerSecond,
+    /// The guarantee it was granted \[bit/s\].
+    pub granted: BitsPerSecond,
+    /// Why, in words.
+    pub reason: String,
 }
 
 impl Slicing {
-    /// Slices for a topology.
+    /// Slices for a topology. The configuration must have passed its check.
     pub fn new(config: &SlicingConfig, topology: &Topology) -> Self {
+        let terms = Terms::of(config, topology);
         let mut by_link = vec![Vec::new(); topology.links.len()];
-        for (cell, (region, _)) in topology.cell_ids().enumerate() {
-            by_link[topology.region(region).access.index()].push(cell);
+        for (cell, terms) in terms.iter().enumerate() {
+            by_link[terms.link.index()].push(cell);
         }
-        let fixed: Vec<Option<usize>> = topology
-            .cell_ids()
-            .map(|(region, class)| config.fixed.iter().rposition(|fixed| fixed.cells.matches(topology, region, class)))
-            .collect();
-        let priority = |cell: usize| {
-            let class = topology.cell_at(cell).1;
-            fixed[cell].and_then(|i: usize| config.fixed[i].priority).unwrap_or(topology.class(class).priority)
-        };
-        by_link.iter_mut().for_each(|cells| cells.sort_by_key(|cell| priority(*cell)));
-        let wanted = topology
-            .cell_ids()
-            .enumerate()
-            .map(|(cell, _)| PlannedSlice {
-                guarantee: BitsPerSecond::ZERO,
-                ceiling: BitsPerSecond::ZERO,
-                weight: fixed[cell].and_then(|i| config.fixed[i].weight).unwrap_or(config.weight),
-                priority: priority(cell),
-                dscp: 0,
-                latency: None,
-            })
-            .collect();
-        Slicing { config: config.clone(), fixed, by_link, wanted }
+        Slicing {
+            config: config.clone(),
+            cells: vec![Cell::default(); terms.len()],
+            terms,
+            by_link,
+            claims: Vec::new(),
+            wanted: BTreeMap::new(),
+        }
     }
 
-    /// The slices that shall stand, if they differ from `current`. `demand` is what each cell's guarantee should
-    /// cover, dense; `None` keeps what stands.
+    /// The slices that shall stand. `needs` says what each cell needs, dense.
     pub fn slice(
         &mut self,
         current: &BTreeMap<SliceId, PlannedSlice>,
         seen: &Observation,
-        demand: &[Option<BitsPerSecond>],
+        needs: &[Need],
         topology: &Topology,
-    ) -> Option<BTreeMap<SliceId, PlannedSlice>> {
-        for (link, cells) in self.by_link.iter().enumerate().filter(|(_, cells)| !cells.is_empty()) {
+    ) -> Sliced {
+        self.wanted.clear();
+        let mut gave_way = BTreeMap::new();
+        for link in 0..self.by_link.len() {
+            if self.by_link[link].is_empty() {
+                continue;
+            }
             let nominal = topology.links[link].capacity;
             let now = seen.links.get(link).copied().flatten().map_or(nominal, |used| used.capacity);
             // A cut link carries no guarantee whatever the plan says; leave the plan alone until it is back.
             let capacity = if now == BitsPerSecond::ZERO { nominal } else { now.min(nominal) };
-            let step = (nominal.as_f64() * self.config.step_share).max(1.0);
-            for &cell in cells {
-                let wanted = &mut self.wanted[cell];
-                let share = BitsPerSecond::from_f64(nominal.as_f64() * self.config.ceiling_share);
-                if let Some(fixed) = self.fixed[cell].map(|i| &self.config.fixed[i]) {
-                    wanted.ceiling = fixed.ceiling.unwrap_or(share).max(fixed.guarantee);
-                    wanted.guarantee = fixed.guarantee;
-                    continue;
+            self.claim(link, nominal, current, seen, needs);
+            for cut in self.admit(capacity) {
+                let reason = self.reason(&cut, topology, capacity);
+                let Cut { claim, granted, .. } = cut;
+                gave_way.insert(SliceId::at(claim.cell), GaveWay { asked: claim.asked, granted, reason });
+            }
+        }
+        let same = *current == self.wanted;
+        Sliced { slices: (!same).then(|| self.wanted.clone()), gave_way }
+    }
+
+    /// Lists what the slices of a link that shall stand ask for.
+    fn claim(
+        &mut self,
+        link: usize,
+        nominal: BitsPerSecond,
+        current: &BTreeMap<SliceId, PlannedSlice>,
+        seen: &Observation,
+        needs: &[Need],
+    ) {
+        let limits = Limits {
+            step: (nominal.as_f64() * self.config.step_share).max(1.0),
+            rise: nominal.as_f64() * self.config.max_rise_share,
+            fall: nominal.as_f64() * self.config.max_fall_share,
+        };
+        self.claims.clear();
+        for &cell in &self.by_link[link] {
+            let (terms, need) = (&self.terms[cell], &needs[cell]);
+            let Cell { standing, pace, asked } = &mut self.cells[cell];
+            let stands = current.get(&SliceId::at(cell));
+            if !standing.stands(stands.is_some(), need, seen.at, self.config.linger) {
+                pace.stop();
+                *asked = None;
+                continue;
+            }
+            let from = asked.or(stands.map(|slice| slice.guarantee)).unwrap_or_default();
+            let asks = match (terms.fixed, need.cover) {
+                (Some(fixed), _) => {
+                    pace.stop();
+                    fixed
                 }
-                let stands = current.get(&SliceId::at(cell)).map_or(BitsPerSecond::ZERO, |slice| slice.guarantee);
-                wanted.guarantee = match demand[cell] {
-                    None => stands,
-                    Some(demand) => in_steps(stands, demand.min(share), step),
-                };
-                wanted.ceiling = share;
-            }
-            let reservable = BitsPerSecond::from_f64(capacity.as_f64() * self.config.reservable_share);
-            admit(&mut self.wanted, &self.fixed, cells, reservable, capacity);
+                (None, None) => from.min(terms.ceiling),
+                (None, Some(cover)) => {
+                    let now = need.now.unwrap_or_default();
+                    pace.ask(Wish { from, cover, now, most: terms.ceiling }, &limits, seen.at, seen.window, terms.boot)
+                }
+            };
+            *asked = Some(asks);
+            self.claims.push(Claim { cell, asked: asks, priority: terms.priority, price: terms.price });
         }
-        let same = current.len() == self.wanted.len()
-            && current
-                .iter()
-                .zip(&self.wanted)
-                .enumerate()
-                .all(|(cell, ((id, stands), wanted))| id.index() == cell && stands == wanted);
-        (!same).then(|| self.wanted.iter().enumerate().map(|(cell, slice)| (SliceId::at(cell), *slice)).collect())
+    }
+
+    /// Grants the claims of a link: into the share of it that can be reserved, or into all of it as far as the operator
+    /// fixed more.
+    fn admit(&mut self, capacity: BitsPerSecond) -> Vec<Cut> {
+        let Slicing { config, terms, claims, wanted, .. } = self;
+        let fixed: u128 = claims
+            .iter()
+            .filter(|claim| terms[claim.cell].fixed.is_some())
+            .map(|claim| u128::from(claim.asked.0))
+            .sum();
+        let fixed = BitsPerSecond(u64::try_from(fixed).unwrap_or(u64::MAX));
+        let reservable = BitsPerSecond::from_f64(capacity.as_f64() * config.reservable_share);
+        let room = reservable.max(fixed).min(capacity);
+        admission::admit(claims, room, |cell, granted| {
+            wanted.insert(SliceId::at(cell), terms[cell].slice(granted));
+        })
+    }
+
+    /// Why a slice gave way, in words.
+    fn reason(&self, cut: &Cut, topology: &Topology, capacity: BitsPerSecond) -> String {
+        let terms = &self.terms[cut.claim.cell];
+        let link = &topology.links[terms.link.index()];
+        let name = |claim: &Claim| {
+            let other = &self.terms[claim.cell];
+            let class = &topology.class(other.class).name;
+            if other.region == terms.region {
+                class.clone()
+            } else {
+                format!("{} {class}", topology.region(other.region).name)
+            }
+        };
+        let mut first: Vec<String> = Vec::new();
+        for claim in &cut.first {
+            let why = if claim.priority < cut.claim.priority {
+                format!("priority {}", claim.priority)
+            } else {
+                format!("{} / min for {}", claim.price, rate(claim.asked))
+            };
+            first.push(format!("{} ({why})", name(claim)));
+        }
+        let beside: Vec<String> = cut.beside.iter().map(name).collect();
+        let mut parts = Vec::new();
+        match first.len() {
+            0 => {}
+            1 => parts.push(format!("{} goes first", first[0])),
+            _ => parts.push(format!("{} go first", in_a_row(&first))),
+        }
+        if !beside.is_empty() {
+            parts.push(
+                format!("{} shares in proportion", in_a_row(&beside))
+                    .replace("shares", if beside.len() > 1 { "share" } else { "shares" }),
+            );
+        }
+        if capacity < link.capacity {
+            parts.push(format!("{} carries {} of {}", link.name, rate(capacity), rate(link.capacity)));
+        } else if parts.is_empty() {
+            parts.push(format!("of {}, {} is all that is guaranteed", rate(link.capacity), rate(cut.granted)));
+        }
+        format!("asked {}, granted {}: {}", rate(cut.claim.asked), rate(cut.granted), parts.join("; "))
     }
 }
 
-/// Lowers the guarantees of a link's cells until they fit together: into `reservable`, or into `capacity` as far as the
-/// operator fixed more.
-fn admit(
-    wanted: &mut [PlannedSlice],
-    fixed: &[Option<usize>],
-    cells: &[usize],
-    reservable: BitsPerSecond,
-    capacity: BitsPerSecond,
-) {
-    let set: BitsPerSecond =
-        cells.iter().filter(|cell| fixed[**cell].is_some()).map(|cell| wanted[*cell].guarantee).sum();
-    let mut left = reservable.max(set).min(capacity);
-    let priorities: Vec<u8> = wanted.iter().map(|slice| slice.priority).collect();
-    for cells in cells.chunk_by(|a, b| priorities[*a] == priorities[*b]) {
-        let asked: BitsPerSecond = cells.iter().map(|cell| wanted[*cell].guarantee).sum();
-        let scale = if asked > left { left.as_f64() / asked.as_f64() } else { 1.0 };
-        for &cell in cells {
-            let guarantee = &mut wanted[cell].guarantee;
-            if scale < 1.0 {
-                *guarantee = BitsPerSecond((guarantee.as_f64() * scale) as u64).min(left);
-            }
-            left = left.saturating_sub(*guarantee);
-        }
+/// `a`, `a and b`, `a, b and c`.
+fn in_a_row(names: &[String]) -> String {
+    match names {
+        [] => String::new(),
+        [one] => one.clone(),
+        [before @ .., last] => format!("{} and {last}", before.join(", ")),
     }
 }
 
-/// The guarantee for `demand` in whole steps: up as soon as it is needed, down once two steps are idle.
-fn in_steps(stands: BitsPerSecond, demand: BitsPerSecond, step: f64) -> BitsPerSecond {
-    let needed = BitsPerSecond::from_f64((demand.as_f64() / step).ceil() * step);
-    let idle = stands.as_f64() - needed.as_f64();
-    if needed > stands || idle > 1.5 * step { needed } else { stands }
+/// A rate to three digits, in the unit that suits it.
+pub fn rate(rate: BitsPerSecond) -> String {
+    let units = [("Tbit/s", 1e12), ("Gbit/s", 1e9), ("Mbit/s", 1e6), ("kbit/s", 1e3)];
+    let value = rate.as_f64();
+    let Some((unit, scale)) = units.into_iter().find(|(_, scale)| value >= 0.9995 * scale) else {
+        return rate.to_string();
+    };
+    let scaled = value / scale;
+    let decimals = match scaled {
+        ..9.995 => 2,
+        ..99.95 => 1,
+        _ => 0,
+    };
+    let text = format!("{scaled:.decimals$}");
+    let text = if decimals > 0 { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+    format!("{text} {unit}")
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::small_world::{quiet, topology};
-    use forebay_world::{LinkId, LinkUse, Timestamp};
-    use proptest::prelude::*;
-
-    const GBIT: u64 = 1_000_000_000;
-
-    fn guarantees(slices: &BTreeMap<SliceId, PlannedSlice>) -> Vec<u64> {
-        slices.values().map(|slice| slice.guarantee.0 / GBIT).collect()
-    }
-
-    #[test]
-    fn guarantees_follow_demand_in_steps_and_do_not_breathe() {
-        let topology = topology(1);
-        let seen = quiet(&topology, Timestamp::EPOCH);
-        let mut slicing = Slicing::new(&SlicingConfig::default(), &topology);
-        let gbit = |video: u64, web: u64| [Some(BitsPerSecond(video * GBIT)), Some(BitsPerSecond(web * GBIT))];
-        let first = slicing.slice(&BTreeMap::new(), &seen, &gbit(12, 3), &topology).unwrap();
-        assert_eq!(guarantees(&first), [15, 5]);
-        assert_eq!(slicing.slice(&first, &seen, &gbit(14, 1), &topology), None);
-        assert_eq!(slicing.slice(&first, &seen, &gbit(8, 0), &topology), None, "one idle step is kept");
-        assert_eq!(guarantees(&slicing.slice(&first, &seen, &gbit(4, 3), &topology).unwrap()), [5, 5]);
-        assert_eq!(slicing.slice(&first, &seen, &[None, None], &topology), None);
-    }
-
-    #[test]
-    fn the_class_that_goes_first_is_admitted_first() {
-        let topology = topology(1);
-        let mut seen = quiet(&topology, Timestamp::EPOCH);
-        let mut slicing = Slicing::new(&SlicingConfig::default(), &topology);
-        let both = [Some(BitsPerSecond(80 * GBIT)), Some(BitsPerSecond(60 * GBIT))];
-        // 90 of 100 Gbit/s can be reserved; web goes before video.
-        let slices = slicing.slice(&BTreeMap::new(), &seen, &both, &topology).unwrap();
-        assert_eq!(guarantees(&slices), [30, 60]);
-        let used = BitsPerSecond::ZERO;
-        seen.links[0] = Some(LinkUse { link: LinkId(0), capacity: BitsPerSecond(50 * GBIT), used });
-        let slices = slicing.slice(&slices, &seen, &both, &topology).unwrap();
-        assert_eq!(guarantees(&slices), [0, 45], "a degraded link guarantees no more than it has");
-    }
-
-    #[test]
-    fn what_the_operator_fixed_stands() {
-        let topology = topology(1);
-        let config: SlicingConfig = toml::from_str(
-            "fixed = [{ cells = \"ams/video\", guarantee = \"20 Gbit/s\", ceiling = \"30 Gbit/s\", weight = 7 }]",
-        )
-        .unwrap();
-        let mut slicing = Slicing::new(&config, &topology);
-        let seen = quiet(&topology, Timestamp::EPOCH);
-        let slices = slicing.slice(&BTreeMap::new(), &seen, &[Some(BitsPerSecond(GBIT)); 2], &topology).unwrap();
-        let video = slices[&SliceId(0)];
-        assert_eq!((video.guarantee.0, video.ceiling.0, video.weight), (20 * GBIT, 30 * GBIT, 7));
-    }
-
-    proptest! {
-        #[test]
-        fn guarantees_always_fit_their_link(
-            rounds in prop::collection::vec((prop::collection::vec(prop::option::of(0u64..300), 4), 0u64..101), 1..20),
-        ) {
-            let topology = topology(2);
-            let mut slicing = Slicing::new(&SlicingConfig::default(), &topology);
-            let mut slices = BTreeMap::new();
-            for (demand, capacity) in rounds {
-                let mut seen = quiet(&topology, Timestamp::EPOCH);
-                let (link, used) = (LinkId(0), BitsPerSecond::ZERO);
-                seen.links[0] = Some(LinkUse { link, capacity: BitsPerSecond(capacity * GBIT), used });
-                let demand: Vec<_> = demand.iter().map(|gbit| gbit.map(|gbit| BitsPerSecond(gbit * GBIT))).collect();
-                if let Some(next) = slicing.slice(&slices, &seen, &demand, &topology) {
-                    prop_assert_ne!(&next, &slices);
-                    slices = next;
-                }
-                let sum = |cells: [u32; 2]| cells.iter().map(|id| slices[&SliceId(*id)].guarantee.0).sum::<u64>();
-                let left = if capacity == 0 { 100 } else { capacity };
-                prop_assert!(sum([0, 1]) <= left * GBIT * 9 / 10);
-                prop_assert!(sum([2, 3]) <= 90 * GBIT);
-                prop_assert!(slices.values().all(|slice| slice.guarantee <= slice.ceiling));
-            }
-        }
-    }
-}
+mod tests;

@@ -288,7 +288,8 @@ fn what_comes_too_late_is_nobodys_answer() {
             peer.stay();
         }),
     ]);
-    let mut client = fake.connect(soon());
+    // As long as a busy machine may need for the answer that does come.
+    let mut client = fake.connect(Timeouts { reply: Duration::from_secs(2), ..soon() });
     let error = client.transact("db", insert()).unwrap_err();
     assert!(matches!(error, OvsdbError::Timeout { .. }) && error.outcome_unknown(), "{error}");
     assert!(!client.is_connected());
@@ -390,7 +391,7 @@ fn a_server_that_falls_silent_is_lost_and_one_that_answers_is_not() {
         peer.request("echo");
         peer.stay();
     });
-    let mut client = fake.connect(Timeouts { silence: Duration::from_millis(100), ..Timeouts::default() });
+    let mut client = fake.connect(Timeouts { silence: Duration::from_millis(500), ..Timeouts::default() });
     let error = client.poll(later()).unwrap_err();
     assert!(error.to_string().ends_with("the server does not answer any more"), "{error}");
     fake.end(client);

@@ -41,7 +41,7 @@ pub enum SliceError {
         lock: String,
     },
     /// What would have to be changed bears no mark of ours. Nothing was written.
-    #[error("{link}: {what} is not ours; hint: {hint}")]
+    #[error("{link}: {what} is not ours")]
     Foreign {
         /// Where.
         link: String,
@@ -95,4 +95,22 @@ pub enum SliceError {
     /// The database's side of it failed.
     #[error(transparent)]
     Ovsdb(#[from] crate::ovsdb::OvsdbError),
+}
+
+impl SliceError {
+    /// What may help; empty where nothing is known to.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            SliceError::Refused(_) | SliceError::Unguarded { .. } => {
+                "another executor may be able to: the documentation of `slices` has the table"
+            }
+            SliceError::Stale { .. } => "plan anew from what stands; without a generation, the next one is taken",
+            SliceError::OtherWriter { .. } => "end it, or wait: it is let go of when its process ends",
+            SliceError::Foreign { hint, .. } => hint,
+            SliceError::Unreachable { .. } => "see that it runs, and that this user may speak to it",
+            SliceError::NotVerified { .. } => "the same again goes on from what stands",
+            SliceError::Ovsdb(error) => error.hint(),
+            _ => "",
+        }
+    }
 }

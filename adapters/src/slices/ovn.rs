@@ -15,12 +15,11 @@ use std::time::{Duration, Instant};
 use forebay_world::{Acknowledgement, BitsPerSecond, Capabilities, Generation, SliceId};
 use uuid::Uuid;
 
+use super::database::Database;
 use super::{
     Applied, Counters, Enforced, Gate, LinkSlices, MacAddress, Port, SliceError, SliceExecutor, Standing, StandingPort,
 };
-use crate::ovsdb::{
-    Atom, Client, Condition, Datum, Endpoint, Mutation, Mutator, Operation, OvsdbError, Refusal, Row, Timeouts, Until,
-};
+use crate::ovsdb::{Atom, Condition, Datum, Endpoint, Mutation, Mutator, Operation, Row, Until};
 use crate::prefix::Prefix;
 
 const DATABASE: &str = "OVN_Northbound";
@@ -35,15 +34,13 @@ const ACL_COLUMNS: [&str; 5] = ["priority", "direction", "match", "action", "ext
 /// Above what people give by themselves, below what they give on purpose.
 const PRIORITY: i64 = 20_000;
 const PATIENCE: Duration = Duration::from_secs(10);
-const LOCK_PATIENCE: Duration = Duration::from_millis(200);
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// Slices of one logical switch.
 pub struct OvnExecutor {
-    client: Client,
+    database: Database,
     switch: String,
     owner: String,
-    locked: bool,
 }
 
 /// What the northbound database says of the switch.
@@ -76,58 +73,23 @@ impl OvnExecutor {
     /// # Errors
     /// [`SliceError::Ovsdb`] when it cannot be reached, [`SliceError::Unknown`] when there is no such logical switch.
     pub fn connect(endpoint: &Endpoint, switch: &str, owner: &str) -> Result<Self, SliceError> {
-        let client = Client::connect(endpoint, Timeouts::default())?;
-        let (switch, owner) = (switch.to_owned(), owner.to_owned());
-        let mut executor = OvnExecutor { client, switch, owner, locked: false };
+        let database = Database::connect(endpoint, DATABASE, &format!("logical switch {switch}"))?;
+        let mut executor = OvnExecutor { database, switch: switch.to_owned(), owner: owner.to_owned() };
         executor.look()?;
         Ok(executor)
     }
 
-    fn connection(&mut self) -> Result<(), OvsdbError> {
-        if self.client.is_connected() && self.client.poll(Instant::now()).is_ok() {
-            return Ok(());
-        }
-        self.client.reconnect()
-    }
-
-    fn lock_name(&self) -> String {
-        let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_string() } else { format!("_{:x}_", u32::from(c)) };
-        format!("forebay_{}", self.switch.chars().map(plain).collect::<String>())
-    }
-
-    fn own(&mut self) -> Result<(), SliceError> {
-        self.connection()?;
-        let name = self.lock_name();
-        if !self.locked {
-            self.locked = true;
-            self.client.lock(&name)?;
-        }
-        // Whoever held it may just have gone, and the server be about to say so.
-        let deadline = Instant::now() + LOCK_PATIENCE;
-        self.client.poll(Instant::now())?;
-        while !self.client.holds(&name) && Instant::now() < deadline {
-            self.client.poll(deadline)?;
-        }
-        if self.client.holds(&name) {
-            return Ok(());
-        }
-        Err(SliceError::OtherWriter { link: self.link(), lock: name })
-    }
-
     fn look(&mut self) -> Result<Seen, SliceError> {
-        self.connection()?;
+        self.database.refresh()?;
         let all = |table: &str, columns: &[&str]| Operation::select_columns(table, Vec::new(), columns);
         let with_uuid = |columns: &[&'static str]| [&["_uuid"], columns].concat();
         let ours = Condition::includes("external_ids", Datum::map([(OWNER, self.owner.as_str())]));
-        let outcomes = self.client.transact(
-            DATABASE,
-            vec![
-                all("Logical_Switch", &["_uuid", "name", "ports", "qos_rules", "acls", "external_ids"]),
-                all("Logical_Switch_Port", &["_uuid", "name", "port_security", "enabled", "external_ids"]),
-                Operation::select_columns("QoS", vec![ours.clone()], &with_uuid(&QOS_COLUMNS)),
-                Operation::select_columns("ACL", vec![ours], &with_uuid(&ACL_COLUMNS)),
-            ],
-        )?;
+        let outcomes = self.database.transact(vec![
+            all("Logical_Switch", &["_uuid", "name", "ports", "qos_rules", "acls", "external_ids"]),
+            all("Logical_Switch_Port", &["_uuid", "name", "port_security", "enabled", "external_ids"]),
+            Operation::select_columns("QoS", vec![ours.clone()], &with_uuid(&QOS_COLUMNS)),
+            Operation::select_columns("ACL", vec![ours], &with_uuid(&ACL_COLUMNS)),
+        ])?;
         let rows = |at: usize| outcomes.get(at).map_or(&[][..], |outcome| outcome.rows());
         let Some(switch) = rows(0).iter().find(|row| row.text("name") == Some(&self.switch)) else {
             let known = rows(0).iter().filter_map(|row| row.text("name")).map(str::to_owned).collect();
@@ -170,7 +132,7 @@ impl OvnExecutor {
     ) -> Result<(), SliceError> {
         gate.pass(what)?;
         let mut operations = vec![
-            Operation::Assert(self.lock_name()),
+            self.database.assertion(),
             Operation::Wait {
                 table: "Logical_Switch".to_owned(),
                 filter: vec![Condition::row(seen.switch)],
@@ -183,20 +145,12 @@ impl OvnExecutor {
         operations.append(&mut changes);
         operations.push(Operation::mutate("NB_Global", Vec::new(), vec![Mutation::new("nb_cfg", Mutator::Add, 1i64)]));
         operations.push(Operation::select_columns("NB_Global", Vec::new(), &["nb_cfg"]));
-        let outcomes = self.client.transact(DATABASE, operations).map_err(|error| match error.refusal() {
-            Some(Refusal::NotOwner) => SliceError::OtherWriter { link: self.link(), lock: self.lock_name() },
-            Some(Refusal::TimedOut) => SliceError::Rejected {
-                endpoint: self.link(),
-                what: "a write".to_owned(),
-                why: "somebody else changed the switch in the meantime".to_owned(),
-            },
-            _ => SliceError::Ovsdb(error),
-        })?;
+        let outcomes = self.database.transact(operations)?;
         let number = outcomes.last().and_then(|last| last.rows().first()?.integer("nb_cfg")).unwrap_or(0);
         let deadline = Instant::now() + PATIENCE;
         loop {
             let select = Operation::select_columns("NB_Global", Vec::new(), &["hv_cfg"]);
-            let seen = self.client.transact(DATABASE, vec![select])?;
+            let seen = self.database.transact(vec![select])?;
             let done = seen.first().and_then(|outcome| outcome.rows().first()?.integer("hv_cfg"));
             if done.is_some_and(|done| done >= number) {
                 return Ok(());
@@ -455,7 +409,7 @@ impl LogicalPort {
 
 impl SliceExecutor for OvnExecutor {
     fn link(&self) -> String {
-        format!("logical switch {} on {}", self.switch, self.client.endpoint())
+        self.database.link().to_owned()
     }
 
     fn capabilities(&self) -> Capabilities {
@@ -479,7 +433,7 @@ impl SliceExecutor for OvnExecutor {
     fn apply(&mut self, wanted: &LinkSlices, gate: &mut Gate) -> Result<Applied, SliceError> {
         let capabilities = self.capabilities();
         let slices = wanted.enforced(&capabilities)?;
-        self.own()?;
+        self.database.own()?;
         let seen = self.look()?;
         self.check(&seen, wanted)?;
         let standing = self.standing(&seen);
@@ -504,7 +458,7 @@ impl SliceExecutor for OvnExecutor {
     }
 
     fn remove(&mut self, gate: &mut Gate) -> Result<Applied, SliceError> {
-        self.own()?;
+        self.database.own()?;
         let seen = self.look()?;
         let acknowledgement = self.capabilities().acknowledgement;
         if self.standing(&seen).is_empty() && !seen.ours {

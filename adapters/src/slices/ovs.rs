@@ -26,13 +26,14 @@ use std::time::{Duration, Instant};
 
 use forebay_world::{BitsPerSecond, Capabilities, SliceId};
 
+use super::database::Database;
 use super::enforced::whole_bytes;
 use super::{
     Applied, Counters, Enforced, Gate, LinkSlices, PRIORITIES_MOST, SliceError, SliceExecutor, Standing, StandingPort,
     filters,
 };
 use crate::netlink::{Handle, HtbClass, Link, Netlink, Request, SeenClass, SeenFilter, Write};
-use crate::ovsdb::{Client, Endpoint, Operation, OvsdbError, Refusal, Timeouts};
+use crate::ovsdb::{Endpoint, Operation};
 use flows::{PortNumbers, Queueing};
 use openflow::OpenFlow;
 use rows::{DATABASE, Mark, OTHERS, Queue, Rows, queue_of};
@@ -47,7 +48,6 @@ const QUEUE_PACKETS: [u32; 2] = [10, 20];
 const SLOW: BitsPerSecond = BitsPerSecond(10_000_000);
 /// How long the switch may take from the database to the kernel.
 const PATIENCE: Duration = Duration::from_secs(5);
-const LOCK_PATIENCE: Duration = Duration::from_millis(200);
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
 
 /// Which port of which switch.
@@ -69,11 +69,10 @@ pub struct OvsPort {
 /// Slices of one port.
 pub struct OvsExecutor {
     mark: Mark,
-    client: Client,
+    database: Database,
     netlink: Netlink,
     openflow: OpenFlow,
     cookie: u64,
-    locked: bool,
 }
 
 /// All that there is to know of the port.
@@ -116,41 +115,21 @@ impl OvsExecutor {
                 return Err(SliceError::Contradiction { what });
             }
         };
+        let thing = format!("port {port} of bridge {bridge}");
         let mut executor = OvsExecutor {
             cookie: flows::cookie(&owner, &port),
             mark: Mark { owner, bridge, port },
-            client: Client::connect(&endpoint, Timeouts::default())?,
+            database: Database::connect(&endpoint, DATABASE, &thing)?,
             netlink: Netlink::open()?,
             openflow: OpenFlow { target },
-            locked: false,
         };
         executor.look()?;
         Ok(executor)
     }
 
-    fn transact(&mut self, operations: Vec<Operation>) -> Result<Vec<crate::ovsdb::Outcome>, SliceError> {
-        self.client.transact(DATABASE, operations).map_err(|error| match error.refusal() {
-            Some(Refusal::NotOwner) => SliceError::OtherWriter { link: self.link(), lock: self.mark.lock() },
-            Some(Refusal::TimedOut) => SliceError::Rejected {
-                endpoint: self.link(),
-                what: "a write".to_owned(),
-                why: "somebody else changed it in the meantime".to_owned(),
-            },
-            _ => SliceError::Ovsdb(error),
-        })
-    }
-
-    /// Sees that there is a connection: a server closes those that have long said nothing.
-    fn connection(&mut self) -> Result<(), OvsdbError> {
-        if self.client.is_connected() && self.client.poll(Instant::now()).is_ok() {
-            return Ok(());
-        }
-        self.client.reconnect()
-    }
-
     fn rows(&mut self) -> Result<Rows, SliceError> {
-        self.connection()?;
-        let outcomes = self.transact(self.mark.selection())?;
+        self.database.refresh()?;
+        let outcomes = self.database.transact(self.mark.selection())?;
         let rows = self.mark.rows(&outcomes);
         if !rows.bridges.contains(&self.mark.bridge) {
             let known = rows.bridges.into_iter().collect();
@@ -184,26 +163,6 @@ impl OvsExecutor {
         Ok(Seen { rows, link, has_discipline, classes, filters, flows, up })
     }
 
-    /// Becomes the only writer, or finds that another is.
-    fn own(&mut self) -> Result<(), SliceError> {
-        self.connection()?;
-        let name = self.mark.lock();
-        if !self.locked {
-            self.locked = true;
-            self.client.lock(&name)?;
-        }
-        // Whoever held it may just have gone, and the server be about to say so.
-        let deadline = Instant::now() + LOCK_PATIENCE;
-        self.client.poll(Instant::now())?;
-        while !self.client.holds(&name) && Instant::now() < deadline {
-            self.client.poll(deadline)?;
-        }
-        if self.client.holds(&name) {
-            return Ok(());
-        }
-        Err(SliceError::OtherWriter { link: self.link(), lock: name })
-    }
-
     fn queueing(&self, rows: &Rows) -> Queueing {
         if rows.of_kernel { Queueing::SetQueue } else { Queueing::Filters }
     }
@@ -211,14 +170,16 @@ impl OvsExecutor {
     /// One write to the database, seen through to the switch.
     fn write(&mut self, operations: Vec<Operation>, what: &str, gate: &mut Gate) -> Result<(), SliceError> {
         gate.pass(what)?;
-        let outcomes = self.transact(operations)?;
+        let mut guarded = vec![self.database.assertion()];
+        guarded.extend(operations);
+        let outcomes = self.database.transact(guarded)?;
         let Some(number) = outcomes.last().and_then(|last| last.rows().first()?.integer("next_cfg")) else {
             return Ok(());
         };
         let deadline = Instant::now() + PATIENCE;
         loop {
             let select = Operation::select_columns(DATABASE, Vec::new(), &["cur_cfg"]);
-            let seen = self.transact(vec![select])?;
+            let seen = self.database.transact(vec![select])?;
             let done = seen.first().and_then(|outcome| outcome.rows().first()?.integer("cur_cfg"));
             if done.is_some_and(|done| done >= number) {
                 return Ok(());
@@ -521,7 +482,7 @@ impl Seen {
 
 impl SliceExecutor for OvsExecutor {
     fn link(&self) -> String {
-        format!("port {} of bridge {} on {}", self.mark.port, self.mark.bridge, self.client.endpoint())
+        self.database.link().to_owned()
     }
 
     fn capabilities(&self) -> Capabilities {
@@ -541,7 +502,7 @@ impl SliceExecutor for OvsExecutor {
             let what = format!("slice {id}; allowed on one port: 0 to {}", SLICES_MOST - 1);
             return Err(SliceError::Contradiction { what });
         }
-        self.own()?;
+        self.database.own()?;
         let mut seen = self.look()?;
         self.check(&seen.rows, wanted)?;
         let standing = seen.standing(&self.mark, self.queueing(&seen.rows), self.cookie);
@@ -560,7 +521,7 @@ impl SliceExecutor for OvsExecutor {
     }
 
     fn remove(&mut self, gate: &mut Gate) -> Result<Applied, SliceError> {
-        self.own()?;
+        self.database.own()?;
         let seen = self.look()?;
         let acknowledgement = self.capabilities().acknowledgement;
         let standing = seen.standing(&self.mark, self.queueing(&seen.rows), self.cookie);

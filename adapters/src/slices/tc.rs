@@ -185,11 +185,10 @@ fn find(netlink: &mut Netlink, device: &str) -> Result<Link, SliceError> {
 }
 
 /// Whether a class is as wanted. Of one with classes below it the kernel forgets priority and quantum, which mean nothing
-/// there; and one that stands on the discipline itself it says to stand on the root.
+/// there.
 fn is(seen: &HtbClass, wanted: &HtbClass) -> bool {
     let HtbClass { priority, quantum_bytes, .. } = *if wanted.handle == WHOLE { seen } else { wanted };
-    let parent = if wanted.parent == DISCIPLINE { Handle::ROOT } else { wanted.parent };
-    *seen == HtbClass { parent, priority, quantum_bytes, ..*wanted }
+    *seen == HtbClass { priority, quantum_bytes, ..*wanted }
 }
 
 /// The class that holds the link to its capacity.

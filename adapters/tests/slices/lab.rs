@@ -273,8 +273,7 @@ impl Daemons {
         let folder = tempfile::Builder::new().prefix("fb").tempdir().unwrap();
         let schema = "/usr/share/openvswitch/vswitch.ovsschema";
         run("ovsdb-tool", &["create", folder.path().join("conf.db").to_str().unwrap(), schema]);
-        let arguments = ["conf.db", "--remote=punix:db.sock", "--unixctl=database.ctl"];
-        let database = daemon(namespace.name(), folder.path(), "ovsdb-server", &arguments);
+        let database = database(namespace.name(), folder.path());
         let mut daemons = Daemons { namespace: namespace.name().to_owned(), folder, forwarder: None, database };
         daemons.wait_for("db.sock");
         daemons.vsctl(&["--no-wait", "init"]);
@@ -298,6 +297,19 @@ impl Daemons {
             forwarder.kill().unwrap();
             forwarder.wait().unwrap();
         }
+    }
+
+    /// Ends the database's server without a chance to tidy up.
+    pub(crate) fn kill_database(&mut self) {
+        self.database.kill().unwrap();
+        self.database.wait().unwrap();
+        fs::remove_file(self.path("db.sock")).unwrap();
+    }
+
+    /// Starts the database's server anew, over the same data.
+    pub(crate) fn start_database(&mut self) {
+        self.database = database(&self.namespace, self.folder.path());
+        self.wait_for("db.sock");
     }
 
     /// Runs `ovs-vsctl` against the database.
@@ -325,6 +337,10 @@ impl Daemons {
             std::thread::sleep(Duration::from_millis(10));
         }
     }
+}
+
+fn database(namespace: &str, folder: &Path) -> Child {
+    daemon(namespace, folder, "ovsdb-server", &["conf.db", "--remote=punix:db.sock", "--unixctl=database.ctl"])
 }
 
 /// Starts a daemon in a namespace and a folder. It ends with the thread that starts it should that end without a word.

@@ -198,20 +198,54 @@ fn a_switch_that_is_killed_is_mended() {
     rig.lab.borrow_mut().daemons().expect("it is Open vSwitch").start_forwarder();
     rig.vsctl("--timeout=30 list bridge");
     // It takes up its database anew; after that flows are gone.
-    let mut last = None;
-    for _ in 0..100 {
-        match executor.apply(&wanted, &mut Gate::open()) {
-            Ok(applied) => {
-                last = Some(applied);
-                break;
-            }
+    let writes = until_applied(&mut *executor, &wanted);
+    println!("   mended by {writes} writes");
+    assert!(writes > 0, "flows were gone");
+    assert_eq!(rig.independent_differences(&wanted), Vec::<String>::new());
+    executor.remove(&mut Gate::open()).expect("it goes");
+    assert_eq!(rig.leftovers(), Vec::<String>::new());
+}
+
+/// What an executor says again and again until it has applied, and how many writes that took.
+fn until_applied(executor: &mut dyn SliceExecutor, wanted: &LinkSlices) -> u32 {
+    for _ in 0..200 {
+        match executor.apply(wanted, &mut Gate::open()) {
+            Ok(applied) => return applied.writes,
             Err(error) => println!("   {error}"),
         }
         std::thread::sleep(std::time::Duration::from_millis(100));
     }
-    println!("   mended: {last:?}");
-    assert!(last.is_some_and(|applied| applied.writes > 0), "flows were gone: {last:?}");
+    panic!("it is never applied");
+}
+
+#[test]
+#[ignore = "needs root and Open vSwitch"]
+fn a_database_that_is_killed_is_an_error_and_then_taken_up() {
+    if !have_all() {
+        return;
+    }
+    let rig = Port::new();
+    let (wanted, next) = (slices(&rig, 1, &[(6, 10), (3, 8)]), slices(&rig, 2, &[(4, 9), (3, 8), (1, 10)]));
+    let mut executor = rig.connect();
+    executor.apply(&wanted, &mut Gate::open()).expect("it stands");
+    rig.lab.borrow_mut().daemons().expect("it is Open vSwitch").kill_database();
+    let error = executor.read().unwrap_err();
+    println!("   while it is gone: {error}");
+    assert!(matches!(error, SliceError::Ovsdb(_)), "{error:?}");
+    assert!(executor.apply(&next, &mut Gate::open()).is_err());
+    rig.lab.borrow_mut().daemons().expect("it is Open vSwitch").start_database();
+    // The rows were on the disk: nothing is to do, by the same executor on a new connection, and under its lock again.
+    assert_eq!(until_applied(&mut *executor, &wanted), 0);
     assert_eq!(rig.independent_differences(&wanted), Vec::<String>::new());
+    let error = rig.connect().apply(&wanted, &mut Gate::open()).unwrap_err();
+    assert!(matches!(error, SliceError::OtherWriter { .. }), "{error:?}");
+    // And when both are killed, the switch begins anew from what is on the disk; flows come from us.
+    rig.lab.borrow_mut().daemons().expect("it is Open vSwitch").kill_forwarder();
+    rig.lab.borrow_mut().daemons().expect("it is Open vSwitch").kill_database();
+    rig.lab.borrow_mut().daemons().expect("it is Open vSwitch").start_database();
+    rig.lab.borrow_mut().daemons().expect("it is Open vSwitch").start_forwarder();
+    assert!(until_applied(&mut *executor, &next) > 0);
+    assert_eq!(rig.independent_differences(&next), Vec::<String>::new());
     executor.remove(&mut Gate::open()).expect("it goes");
     assert_eq!(rig.leftovers(), Vec::<String>::new());
 }

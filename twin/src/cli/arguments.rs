@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use forebay_adapters::{LogFormat, Vantage};
 use forebay_world::{Duration, Timestamp};
@@ -37,6 +37,10 @@ pub(super) enum Command {
     Train(TrainOptions),
     /// Plan machines and bandwidth ahead, from recorded series and a scenario
     Plan(PlanOptions),
+    /// Show, make or take away the slices of one real link
+    Link(LinkOptions),
+    /// Print the slices that stand at a moment of a run
+    Slices(SlicesOptions),
     /// Run the controller again over a journal, and say whether every plan is the same
     Replay(ReplayOptions),
     /// Check a scenario file without running it
@@ -48,6 +52,46 @@ pub(super) enum Command {
     },
     /// Print the man page
     Man,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct LinkOptions {
+    #[command(subcommand)]
+    pub(super) action: LinkAction,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum LinkAction {
+    /// Show what stands, and what of it is not as the file says
+    Show {
+        /// Link file
+        file: PathBuf,
+        /// Measure for so long what each slice carries
+        #[arg(long, value_name = "SPAN")]
+        rates: Option<Duration>,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make what stands what the file says; writes only what differs, and reads it back
+    Apply {
+        /// Link file
+        file: PathBuf,
+        /// Say what would be changed, and change nothing
+        #[arg(long)]
+        dry_run: bool,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Take away all that bears our mark
+    Remove {
+        /// Link file
+        file: PathBuf,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Args, Debug)]
@@ -335,6 +379,38 @@ pub(super) struct PlanOptions {
     /// Write plan.json, plan.csv and plan.txt; the folder must not exist, or be empty
     #[arg(long, value_name = "DIR")]
     pub(super) out: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct SlicesOptions {
+    /// Scenario file
+    pub(super) scenario: PathBuf,
+    /// Policy that decides
+    #[arg(long, short, default_value = "predictive", value_parser = policy_name)]
+    pub(super) policy: String,
+    /// Seed of the world, in place of the scenario's
+    #[arg(long, short)]
+    pub(super) seed: Option<u64>,
+    /// Recording to replay, in place of the scenario's
+    #[arg(long, value_name = "FILE")]
+    pub(super) replay: Option<PathBuf>,
+    /// Moment, from the start of the run: 90min, 2h, 3d [default: its end]
+    #[arg(long, value_name = "SPAN", value_parser = span)]
+    pub(super) at: Option<Duration>,
+    /// A table, JSON, or JSON of the YANG module ietf-network-slice-service
+    #[arg(long, value_enum, default_value_t = SlicesFormat::Table)]
+    pub(super) format: SlicesFormat,
+}
+
+/// How slices are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum SlicesFormat {
+    /// For people
+    Table,
+    /// For programs
+    Json,
+    /// As a network slice service (RFC 9543) of the IETF's data model
+    Ietf,
 }
 
 #[derive(Args, Debug)]

@@ -77,7 +77,7 @@ pub(super) fn run(options: RunOptions) -> Result<Answer, Failure> {
 }
 
 /// Gives the oracle the settings with which it is cheapest here: it is a bound, and a bound must be tight.
-fn tune_oracle(scenario: &mut Scenario) -> Result<(), Failure> {
+pub(super) fn tune_oracle(scenario: &mut Scenario) -> Result<(), Failure> {
     let setup = Arc::new(scenario.setup.clone());
     let told = Arc::new(foresight(&setup, scenario.controller.period));
     let (oracle, _) = cheapest_oracle(scenario, &setup, &told)?;

@@ -5,12 +5,14 @@
 
 mod check;
 mod names;
+mod slicing;
 
-use forebay_world::{BitsPerSecond, Duration, ResourceClass};
+use forebay_world::{Duration, ResourceClass};
 use serde::{Deserialize, Serialize};
 
 pub use check::ConfigError;
 pub use names::{CellPattern, TimeOfDay, Weekday};
+pub use slicing::{FixedSlice, MarksConfig, SliceSettings, SlicingConfig};
 
 use crate::policy::predictive;
 
@@ -162,56 +164,6 @@ impl DeploymentConfig {
     pub fn drain_deadline(&self, class: &ResourceClass) -> Duration {
         self.drain_deadline.unwrap_or_else(|| Duration::from_secs_f64_saturating(5.0 * class.work.mean_seconds()))
     }
-}
-
-/// The `[controller.slicing]` section.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct SlicingConfig {
-    /// Factor on observed demand that is guaranteed where the policy gives no quantile, at least 1.
-    pub headroom: f64,
-    /// Share of a link that guarantees may take together, above 0, at most 1.
-    pub reservable_share: f64,
-    /// Guarantees move in steps of this share of the link, so that a plan does not change with every breath.
-    pub step_share: f64,
-    /// Ceiling of a slice as a share of its link.
-    pub ceiling_share: f64,
-    /// Weight of a slice among those of its priority.
-    pub weight: u32,
-    /// Slices whose rates an operator sets; the last entry that names a cell holds.
-    pub fixed: Vec<FixedSlice>,
-}
-
-impl Default for SlicingConfig {
-    fn default() -> Self {
-        SlicingConfig {
-            headroom: 1.25,
-            reservable_share: 0.9,
-            step_share: 0.05,
-            ceiling_share: 1.0,
-            weight: 1,
-            fixed: Vec::new(),
-        }
-    }
-}
-
-/// Rates that an operator sets for the slices of some cells.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct FixedSlice {
-    /// Which cells.
-    pub cells: CellPattern,
-    /// Guaranteed rate.
-    pub guarantee: BitsPerSecond,
-    /// Ceiling; the general share of the link when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ceiling: Option<BitsPerSecond>,
-    /// Weight; the general one when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub weight: Option<u32>,
-    /// Priority, 0 is first; the class's when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub priority: Option<u8>,
 }
 
 /// The `[controller.steering]` section.

@@ -128,3 +128,110 @@ fn what_the_guard_remembers_survives_a_restart() {
     second.remember(serde_json::from_str(&memory).unwrap());
     assert_eq!(second.guard_memory(), first.guard_memory());
 }
+
+/// Asks for what it is told, minute by minute: machines, and whether it says what bandwidth they need.
+#[derive(Clone)]
+struct Whim {
+    vms: Vec<Vec<u32>>,
+    says_bandwidth: bool,
+}
+
+impl policy::Policy for Whim {
+    fn name(&self) -> &'static str {
+        "whim"
+    }
+
+    fn ask(&mut self, situation: &policy::Situation<'_>, asks: &mut [policy::Ask]) {
+        let minute = situation.seen.at.since(Timestamp::EPOCH) / Duration::from_mins(1);
+        for (cell, ask) in asks.iter_mut().enumerate() {
+            ask.vms = self.vms[(minute / 8) as usize % self.vms.len()][cell];
+            let each = BitsPerSecond(3_000_000_000);
+            ask.bandwidth = self.says_bandwidth.then(|| each * u64::from(ask.vms));
+        }
+    }
+
+    fn clone_box(&self) -> Box<dyn policy::Policy> {
+        Box::new(self.clone())
+    }
+}
+
+/// Which slices stand over two hours of whims, with hosts that fall and regions that are silent; checked at each tick.
+/// Says how often a slice was taken away.
+fn slices_by_need(whim: Whim, demand: Vec<Vec<f64>>, linger: Duration, down: u64, blind: u64) -> u32 {
+    use crate::small_world::SmallWorld;
+    let topology = Arc::new(topology(2));
+    let mut config = ControllerConfig::default();
+    (config.guard.floor, config.guard.shrink_cooldown) = (0, Duration::ZERO);
+    config.slicing.linger = linger;
+    let mut controller = Controller::new(Arc::clone(&topology), config, Box::new(whim));
+    let sessions = move |cell: usize, at: Timestamp| {
+        demand[(at.since(Timestamp::EPOCH) / Duration::from_mins(15)) as usize % demand.len()][cell]
+    };
+    let mut world = SmallWorld::new(Arc::clone(&topology), Timestamp::EPOCH, Arc::new(sessions.clone()));
+    let mut idle_since = vec![None; topology.cells()];
+    let (mut before, mut removed) = (Vec::new(), 0);
+    let check = |world: &mut SmallWorld, seen: Arc<Observation>, plan: Arc<Plan>, decision: Arc<Decision>| {
+        for (id, vm) in &plan.vms {
+            assert_eq!(vm.slice, topology.slice(vm.region, vm.class));
+            assert!(plan.slices.contains_key(&vm.slice), "{}: {id} is planned without its slice", seen.at);
+        }
+        for vm in &seen.vms {
+            let slice = topology.slice(vm.region, vm.class);
+            assert!(plan.slices.contains_key(&slice), "{}: {} stands, its slice is planned away", seen.at, vm.id);
+            assert!(
+                seen.slices.iter().any(|seen| seen.slice == slice),
+                "{}: {} stands without a slice",
+                seen.at,
+                vm.id
+            );
+        }
+        for (cell, (region, class)) in topology.cell_ids().enumerate() {
+            let slice = topology.slice(region, class);
+            let here = |at: (forebay_world::RegionId, forebay_world::ClassId)| at == (region, class);
+            let machines = plan.vms.values().any(|vm| here((vm.region, vm.class)))
+                || seen.vms.iter().any(|vm| here((vm.region, vm.class)));
+            let homes = (0..topology.regions.len()).map(|home| home * topology.classes.len() + class.index());
+            let wanted = homes.clone().any(|client| sessions(client, seen.at) > 0.0) || decision.cells[cell].asked > 0;
+            let unseen = homes.into_iter().any(|client| seen.demand[client].is_none());
+            if machines || wanted || unseen || !plan.slices.contains_key(&slice) {
+                idle_since[cell] = None;
+            } else {
+                let since = *idle_since[cell].get_or_insert(seen.at);
+                assert!(seen.at.since(since) <= linger, "{}: nobody needs {region}/{class} since {since}", seen.at);
+            }
+        }
+        let now: Vec<_> = plan.slices.keys().copied().collect();
+        removed += before.iter().filter(|slice| !now.contains(slice)).count() as u32;
+        before = now;
+        let minute = seen.at.since(Timestamp::EPOCH) / Duration::from_mins(1);
+        world.down[..4].fill((down..down + 12).contains(&minute));
+        world.blind[1] = (blind..blind + 20).contains(&minute);
+        std::ops::ControlFlow::Continue(())
+    };
+    let until = Timestamp::EPOCH + Duration::from_hours(2);
+    crate::drive::drive(&mut world, &mut controller, Duration::from_mins(1), until, check, |_, _, _| {}).unwrap();
+    removed
+}
+
+#[test]
+fn a_slice_that_nobody_needs_is_taken_away_and_comes_back_with_its_first_machine() {
+    let vms = vec![vec![2, 1, 0, 0], vec![0, 0, 0, 0], vec![0, 0, 0, 0], vec![0, 0, 0, 0], vec![1, 0, 0, 1]];
+    let whim = Whim { vms, says_bandwidth: false };
+    assert!(slices_by_need(whim, vec![vec![0.0; 4]], Duration::from_mins(10), 200, 200) >= 4);
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(48))]
+    #[test]
+    fn no_machine_lacks_its_slice_and_no_slice_outlives_its_need(
+        vms in proptest::collection::vec(proptest::collection::vec(0u32..3, 4), 1..12),
+        demand in proptest::collection::vec(
+            proptest::collection::vec(proptest::prop_oneof![proptest::prelude::Just(0.0), 1.0..400.0f64], 4), 1..6),
+        says_bandwidth: bool,
+        linger in proptest::prop_oneof![proptest::prelude::Just(0u64), 1u64..15],
+        down in 0u64..120,
+        blind in 0u64..120,
+    ) {
+        slices_by_need(Whim { vms, says_bandwidth }, demand, Duration::from_mins(linger), down, blind);
+    }
+}

@@ -91,11 +91,11 @@ fn line_of(text: &str, at: usize) -> usize {
 
 /// Findings as they are made, each at a place.
 #[derive(Debug, Default)]
-pub(super) struct Findings(pub Vec<Finding>);
+pub(crate) struct Findings(pub Vec<Finding>);
 
 impl Findings {
     /// Notes that something is wrong at `span`.
-    pub(super) fn add(
+    pub(crate) fn add(
         &mut self,
         span: Range<usize>,
         message: impl Into<String>,
@@ -106,7 +106,7 @@ impl Findings {
     }
 
     /// Notes it unless `holds`.
-    pub(super) fn require(
+    pub(crate) fn require(
         &mut self,
         holds: bool,
         span: Range<usize>,
@@ -120,7 +120,7 @@ impl Findings {
     }
 
     /// Refuses the file if anything was found: in the order of the file, each thing once.
-    pub(super) fn refuse(mut self, file: &str, text: &str) -> Result<(), ScenarioError> {
+    pub(crate) fn refuse(mut self, file: &str, text: &str) -> Result<(), ScenarioError> {
         if self.0.is_empty() {
             return Ok(());
         }
@@ -132,6 +132,12 @@ impl Findings {
             findings: self.0,
         })))
     }
+}
+
+/// A file that is no TOML, or not of the shape that it should have.
+pub(crate) fn refused_toml(file: &str, text: &str, error: &toml::de::Error) -> ScenarioError {
+    let findings = vec![from_toml(error, text)];
+    ScenarioError::Refused(Box::new(Refused { file: file.to_owned(), text: text.to_owned(), findings }))
 }
 
 /// A finding from what the TOML parser or a type's reader says.
@@ -186,6 +192,8 @@ pub(super) fn from_toml(error: &toml::de::Error, text: &str) -> Finding {
             },
             hint: if allowed.starts_with("a time") {
                 "write a time as 2026-06-14T18:00:00Z".to_owned()
+            } else if allowed.starts_with("a code point") {
+                "write its name as RFC 4594 has it, in quotes".to_owned()
             } else {
                 "a quantity is a number and a unit, in quotes".to_owned()
             },

@@ -238,6 +238,7 @@ impl Scripted {
             granted,
             planned,
             bound_by,
+            gave_way: None,
             reason,
         }
     }

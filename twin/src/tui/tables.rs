@@ -203,13 +203,19 @@ fn machines(look: Look, topology: &Topology, tick: &Tick, host: HostId) -> Table
 }
 
 fn slices(look: Look, topology: &Topology, tick: &Tick) -> Table {
-    let columns = vec![
+    let mut columns = vec![
         Column::left("slice", 0),
         Column::right("use", 1),
         Column::right("guarantee", 3),
         Column::right("ceiling", 4),
         Column::left("of ceiling", 2),
     ];
+    let gave_way = |cell: usize| tick.decision.cells.get(cell).and_then(|cell| cell.gave_way.as_ref());
+    // Who gave way is worth more room than who did not.
+    let anybody = tick.observation.slices.iter().any(|slice| gave_way(slice.slice.index()).is_some());
+    if anybody {
+        columns.push(Column::right("short", 1));
+    }
     let row = |slice: &SliceUse| {
         let cell = slice.slice.index();
         let name = if cell < topology.cells() {
@@ -232,13 +238,18 @@ fn slices(look: Look, topology: &Topology, tick: &Tick) -> Table {
         };
         let part = |rate: f64| if ceiling > 0.0 { (rate / ceiling).clamp(0.0, 1.0) } else { 0.0 };
         let rate = |rate: f64| Cell::number(rate, short(rate));
-        let cells = vec![
+        let mut cells = vec![
             Cell::text(format!("{glyph} {name}")).tone(tone),
             rate(used).tone(tone),
             rate(guarantee),
             rate(ceiling).tone(Tone::Dim),
             Cell { bar: Some(Bar { used: part(used), mark: part(guarantee) }), ..share(Some(part(used))).tone(tone) },
         ];
+        if anybody {
+            let lacks = gave_way(cell).map(|gave_way| gave_way.asked.saturating_sub(gave_way.granted).as_f64());
+            let text = lacks.map_or(String::new(), |lacks| format!("−{}", short(lacks)));
+            cells.push(Cell { value: Some(lacks.unwrap_or(0.0)), ..Cell::text(text).tone(Tone::Bad) });
+        }
         Row { key: u64::from(slice.slice.0), cells, dim: false }
     };
     Table { columns, rows: tick.observation.slices.iter().map(row).collect() }

@@ -147,13 +147,6 @@ impl Mark {
         text(OWNER) == Some(self.owner.as_str()) && text(LINK) == Some(self.link().as_str())
     }
 
-    /// The name of the lock that the only writer holds; locks are named as identifiers are.
-    pub(super) fn lock(&self) -> String {
-        let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_string() } else { format!("_{:x}_", u32::from(c)) };
-        let name: String = self.link().chars().map(plain).collect();
-        format!("forebay_{name}")
-    }
-
     /// Reads all that there is to know, at one moment.
     pub(super) fn selection(&self) -> Vec<Operation> {
         let all = |table: &str, columns: &[&str]| Operation::select_columns(table, Vec::new(), columns);
@@ -215,20 +208,17 @@ impl Mark {
         found
     }
 
-    /// Operations that may only be done by the holder of the lock, while the port's QoS is what it was when looked at.
+    /// Operations that may only be done while the port's QoS is what it was when looked at.
     fn guarded(&self, rows: &Rows) -> Vec<Operation> {
         let qos = Datum::set(rows.qos.as_ref().map(|qos| qos.uuid));
-        let mut operations = vec![
-            Operation::Assert(self.lock()),
-            Operation::Wait {
-                table: "Port".to_owned(),
-                filter: vec![Condition::row(rows.port)],
-                columns: vec!["qos".to_owned()],
-                until: Until::Equal,
-                rows: vec![Row::new().with("qos", qos)],
-                timeout: Some(std::time::Duration::ZERO),
-            },
-        ];
+        let mut operations = vec![Operation::Wait {
+            table: "Port".to_owned(),
+            filter: vec![Condition::row(rows.port)],
+            columns: vec!["qos".to_owned()],
+            until: Until::Equal,
+            rows: vec![Row::new().with("qos", qos)],
+            timeout: Some(std::time::Duration::ZERO),
+        }];
         if let Some(qos) = rows.qos.as_ref().filter(|qos| qos.is_ours) {
             let mut ids = self.ids();
             ids.extend(qos.generation.map(|generation| (GENERATION.to_owned(), generation.to_string())));

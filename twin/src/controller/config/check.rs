@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use forebay_world::{BitsPerSecond, ClassId, Duration, RegionId, Topology};
+use forebay_world::{Duration, Topology};
 
-use super::{CellPattern, ControllerConfig, GuardConfig, PolicyConfig, PredictiveConfig, SlicingConfig};
+use super::{CellPattern, ControllerConfig, GuardConfig, PolicyConfig, PredictiveConfig};
 use crate::forecast::trained;
 use crate::policy::predictive;
 
@@ -57,43 +57,6 @@ impl GuardConfig {
 
 /// More virtual machines of one class in one region than anybody has.
 const VMS_MAX: u32 = 100_000;
-
-impl SlicingConfig {
-    fn check(&self, topology: &Topology) -> Result<(), ConfigError> {
-        range("slicing.headroom", self.headroom, 1.0, 100.0)?;
-        range("slicing.reservable_share", self.reservable_share, 0.01, 1.0)?;
-        range("slicing.step_share", self.step_share, 0.001, 1.0)?;
-        range("slicing.ceiling_share", self.ceiling_share, 0.01, 1.0)?;
-        whole("slicing.weight", self.weight, 1, 1_000_000)?;
-        for (i, fixed) in self.fixed.iter().enumerate() {
-            let key = |name: &str| format!("slicing.fixed[{i}].{name}");
-            known(&key("cells"), &fixed.cells, topology)?;
-            whole(&key("weight"), fixed.weight.unwrap_or(1), 1, 1_000_000)?;
-            if let Some(ceiling) = fixed.ceiling
-                && (ceiling < fixed.guarantee || ceiling == BitsPerSecond::ZERO)
-            {
-                return Err(refuse(&key("ceiling"), ceiling, "above 0 and at least the guarantee"));
-            }
-        }
-        for region in (0..topology.regions.len()).map(RegionId::at) {
-            let link = &topology.links[topology.region(region).access.index()];
-            let mut sum = BitsPerSecond::ZERO;
-            for class in (0..topology.classes.len()).map(ClassId::at) {
-                let fixed = self.fixed.iter().rposition(|fixed| fixed.cells.matches(topology, region, class));
-                let Some(i) = fixed else { continue };
-                sum = BitsPerSecond(sum.0.saturating_add(self.fixed[i].guarantee.0));
-                if sum > link.capacity {
-                    let allowed = format!(
-                        "guarantees on link {} of at most {} together; these make {sum}",
-                        link.name, link.capacity
-                    );
-                    return Err(refuse(&format!("slicing.fixed[{i}].guarantee"), self.fixed[i].guarantee, &allowed));
-                }
-            }
-        }
-        Ok(())
-    }
-}
 
 impl PolicyConfig {
     fn check(&self, topology: &Topology) -> Result<(), ConfigError> {
@@ -155,11 +118,11 @@ impl PredictiveConfig {
     }
 }
 
-fn refuse(key: &str, value: impl fmt::Display, allowed: &str) -> ConfigError {
+pub(super) fn refuse(key: &str, value: impl fmt::Display, allowed: &str) -> ConfigError {
     ConfigError { key: key.to_owned(), value: value.to_string(), allowed: allowed.to_owned() }
 }
 
-fn range(key: &str, value: f64, from: f64, to: f64) -> Result<(), ConfigError> {
+pub(super) fn range(key: &str, value: f64, from: f64, to: f64) -> Result<(), ConfigError> {
     // Written so that an undefined value is refused.
     if value >= from && value <= to && value.is_finite() {
         return Ok(());
@@ -172,15 +135,15 @@ fn utilization(key: &str, value: Option<f64>) -> Result<(), ConfigError> {
     range(key, value.unwrap_or(1.0), 0.01, 1.0)
 }
 
-fn whole(key: &str, value: u32, from: u32, to: u32) -> Result<(), ConfigError> {
+pub(super) fn whole(key: &str, value: u32, from: u32, to: u32) -> Result<(), ConfigError> {
     if (from..=to).contains(&value) { Ok(()) } else { Err(refuse(key, value, &format!("{from} to {to}"))) }
 }
 
-fn span(key: &str, value: Duration, from: Duration, to: Duration) -> Result<(), ConfigError> {
+pub(super) fn span(key: &str, value: Duration, from: Duration, to: Duration) -> Result<(), ConfigError> {
     if (from..=to).contains(&value) { Ok(()) } else { Err(refuse(key, value, &format!("{from} to {to}"))) }
 }
 
-fn known(key: &str, pattern: &CellPattern, topology: &Topology) -> Result<(), ConfigError> {
+pub(super) fn known(key: &str, pattern: &CellPattern, topology: &Topology) -> Result<(), ConfigError> {
     match pattern.unknown(topology) {
         None => Ok(()),
         Some(allowed) => Err(refuse(key, pattern, &allowed)),

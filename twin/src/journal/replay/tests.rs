@@ -74,6 +74,47 @@ fn every_policy_replays_byte_for_byte() {
 }
 
 #[test]
+fn slices_that_come_and_go_replay_byte_for_byte() {
+    let topology = Arc::new(topology(2));
+    let mut config = ControllerConfig::default();
+    (config.guard.floor, config.slicing.linger) = (0, MINUTE * 3);
+    // Local time of the first region, two hours ahead of the run's.
+    let entry = "cells = \"ams/*\"\nfrom = \"02:20\"\nuntil = \"02:40\"\nvms = 2";
+    config.policy.scheduled.entries = vec![toml::from_str(entry).unwrap()];
+    let policy = policy::build("scheduled", &config, &topology, &Knowledge::default()).unwrap();
+    let header = Header::new(&topology, &config, "scheduled", None, &Knowledge::default());
+    let mut controller = Controller::new(Arc::clone(&topology), config, policy);
+    // Somebody wants the last cell for a while; the link of the first is asked for more than it has.
+    let demand = |cell: usize, at: Timestamp| match (cell, at.since(START) / MINUTE) {
+        (3, 30..50) => 60.0,
+        (0 | 1, 25..30) => 20_000.0,
+        _ => 0.0,
+    };
+    let mut world = SmallWorld::new(topology, START, Arc::new(demand));
+    let mut log = Journal::begin(Vec::new(), &header).unwrap();
+    let (mut counts, mut gave_way) = (Vec::new(), 0);
+    drive(
+        &mut world,
+        &mut controller,
+        MINUTE,
+        START + Duration::from_hours(1),
+        |_, seen, plan, decision| {
+            log.tick(&seen, &plan, &decision).unwrap();
+            counts.push(plan.slices.len());
+            gave_way += decision.cells.iter().filter(|cell| cell.gave_way.is_some()).count();
+            ControlFlow::Continue(())
+        },
+        |_, at, error| panic!("{at}: {error}"),
+    )
+    .unwrap();
+    counts.dedup();
+    assert_eq!((counts.first(), counts.last()), (Some(&0), Some(&0)), "{counts:?}");
+    assert!(counts.iter().any(|count| *count >= 3), "{counts:?}");
+    assert!(gave_way > 0);
+    assert_eq!(replay(&log.finish().unwrap()[..]).unwrap().difference, None);
+}
+
+#[test]
 fn a_tampered_journal_is_caught_where_it_was_tampered_with() {
     let text = String::from_utf8(journal("predictive", 1)).unwrap();
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();

@@ -197,13 +197,9 @@ impl Planner<'_> {
         let slicing = &question.config.slicing;
         let capacity = topology.links[topology.region(self.region).access.index()].capacity;
         let share = BitsPerSecond::from_f64(capacity.as_f64() * slicing.ceiling_share);
-        let fixed = slicing.fixed.iter().rev().find(|fixed| fixed.cells.matches(topology, self.region, self.class));
-        match fixed {
-            Some(fixed) => (fixed.guarantee, fixed.ceiling.unwrap_or(share).max(fixed.guarantee)),
-            None => {
-                let rate = sessions * topology.class(self.class).work.bandwidth_per_session().as_f64();
-                (BitsPerSecond::from_f64(rate).min(share), share)
-            }
-        }
+        let settings = slicing.settings(topology, self.region, self.class);
+        let rate = sessions * topology.class(self.class).work.bandwidth_per_session().as_f64();
+        let ceiling = settings.ceiling.unwrap_or(share).max(settings.guarantee.unwrap_or_default());
+        (settings.guarantee.unwrap_or(BitsPerSecond::from_f64(rate)).min(ceiling), ceiling)
     }
 }

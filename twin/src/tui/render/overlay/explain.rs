@@ -1,7 +1,10 @@
 //! Why a plan is as it is: inputs, forecast, what was asked for, what bound, what was planned.
 
+use forebay_world::PlannedSlice;
+
 use super::Line;
 use crate::decision::{Bound, CellDecision};
+use crate::slicing::{Dscp, rate};
 use crate::tui::app::App;
 use crate::tui::figures::{count, percent, second, span};
 use crate::tui::look::Tone;
@@ -26,7 +29,8 @@ pub(super) fn lines(app: &App, width: usize) -> Vec<Line> {
             head.push((format!("  {} {}", ["A", "B"][index.min(1)], side.policy), Tone::Head));
         }
         lines.push(head);
-        lines.extend(of_cell(app, cell, tick.observation.coverage, width));
+        let slice = tick.plan.slices.get(&topology.slice(cell.region, cell.class));
+        lines.extend(of_cell(app, cell, slice, tick.observation.coverage, width));
     }
     if lines.is_empty() {
         lines.push(vec![("nothing has been decided yet".to_owned(), Tone::Dim)]);
@@ -34,7 +38,7 @@ pub(super) fn lines(app: &App, width: usize) -> Vec<Line> {
     lines
 }
 
-fn of_cell(app: &App, cell: &CellDecision, coverage: f64, width: usize) -> Vec<Line> {
+fn of_cell(app: &App, cell: &CellDecision, slice: Option<&PlannedSlice>, coverage: f64, width: usize) -> Vec<Line> {
     let mut lines: Vec<Line> = Vec::new();
     let mut say = |name: &str, text: String, tone: Tone| {
         let room = width.saturating_sub(NAMES).max(10);
@@ -101,7 +105,25 @@ fn of_cell(app: &App, cell: &CellDecision, coverage: f64, width: usize) -> Vec<L
     }
     let tone = if cell.planned < cell.asked { Tone::Bad } else { Tone::Good };
     say("planned", format!("{} machines, {} let through by the guard", cell.planned, cell.granted), tone);
+    match slice {
+        Some(slice) => say("slice", promised(slice), Tone::Text),
+        None => say("slice", "none: nobody needs it".to_owned(), Tone::Dim),
+    }
+    if let Some(gave_way) = &cell.gave_way {
+        say("gave way", gave_way.reason.clone(), Tone::Bad);
+    }
     lines
+}
+
+fn promised(slice: &PlannedSlice) -> String {
+    let mut text = format!("{} guaranteed, {} at most", rate(slice.guarantee), rate(slice.ceiling));
+    if let Some(mark) = Dscp::from_number(slice.dscp).filter(|mark| mark.number() != 0) {
+        text.push_str(&format!(", marked {mark}"));
+    }
+    if let Some(latency) = slice.latency {
+        text.push_str(&format!(", within {latency}"));
+    }
+    text
 }
 
 fn meaning(bound: Bound) -> &'static str {
