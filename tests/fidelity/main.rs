@@ -9,7 +9,7 @@
 //! Rates are those of frames, as HTB counts them: the header of Ethernet (14 bytes) and all that is in it. What the sink's
 //! sockets receive is payload and is reckoned up by the headers of each packet: 1,442 bytes to 1,400 of UDP, 1,514 to 1,448
 //! of TCP. Needs root and programs: `FOREBAY_SERVERS=required cargo test --workspace --test fidelity -- --ignored
-//! --nocapture` runs a part of at most a minute; `FOREBAY_FIDELITY=all` the whole table, and `FOREBAY_FIDELITY_OUT=FOLDER`
+//! --nocapture` runs a part of at most a minute; `FOREBAY_FIDELITY=all` the whole table, any other value what has it in its name, and `FOREBAY_FIDELITY_OUT=FOLDER`
 //! writes it there.
 
 #[path = "../../adapters/tests/slices/lab.rs"]
@@ -18,6 +18,7 @@ mod lab;
 mod real;
 mod report;
 #[path = "../../adapters/tests/slices/sliced.rs"]
+#[allow(dead_code, reason = "made for the tests of adapters, which use all of it")]
 mod sliced;
 mod table;
 #[path = "../../adapters/tests/slices/traffic.rs"]
@@ -32,6 +33,9 @@ use table::{Configuration, Load, Table};
 
 /// Share of rows that have to be true.
 const ENOUGH: f64 = 0.9;
+
+/// How long a trial is measured, of which the first second does not count.
+const SECONDS: u64 = 4;
 
 /// A configuration on one switch at one capacity.
 #[derive(Clone, Copy, Debug)]
@@ -50,7 +54,8 @@ fn the_table_can_be_read_and_the_twin_keeps_to_the_terms() {
         let got = twin::predict(configuration, 10.0);
         let name = &configuration.name;
         assert!(got.iter().sum::<f64>() <= 10.0 + 1e-6, "{name}: {got:?}");
-        let demand: f64 = configuration.slices.iter().map(|slice| slice.load.offered(10.0).min(slice.ceiling / 10.0)).sum();
+        let demand: f64 =
+            configuration.slices.iter().map(|slice| slice.load.offered(10.0).min(slice.ceiling / 10.0)).sum();
         let conserved = got.iter().sum::<f64>() >= demand.min(10.0) - 1e-3;
         assert!(conserved, "{name}: {got:?} of {demand}");
         for (slice, got) in configuration.slices.iter().zip(got) {
@@ -71,7 +76,9 @@ fn the_table_can_be_read_and_the_twin_keeps_to_the_terms() {
 #[ignore = "needs root, iproute2, ethtool and openvswitch-switch"]
 fn the_twin_says_what_the_switch_does() {
     let table = Table::read();
-    let all = std::env::var_os("FOREBAY_FIDELITY").is_some_and(|value| value == "all");
+    // All of it, or what has this in its name.
+    let part = std::env::var("FOREBAY_FIDELITY").ok();
+    let is_asked_for = |name: &str| part.as_deref().is_some_and(|part| part == "all" || name.contains(part));
     let mut report = Report::default();
     for switch in [Switch::Bridge, Switch::OpenVswitch] {
         if !have(&[needs(switch), &["ovs-ofctl"][..usize::from(switch == Switch::OpenVswitch)]].concat()) {
@@ -80,11 +87,12 @@ fn the_twin_says_what_the_switch_does() {
         let mut real = Real::new(switch);
         for link_mbit_per_s in [10.0, 100.0] {
             let chosen = |configuration: &&Configuration| {
-                (all || (configuration.in_short && link_mbit_per_s == 10.0)) && configuration.runs_on(switch)
+                let in_short = part.is_none() && configuration.in_short && link_mbit_per_s == 10.0;
+                (in_short || is_asked_for(&configuration.name)) && configuration.runs_on(switch)
             };
             for configuration in table.configuration.iter().filter(chosen) {
                 let trial = Trial { configuration, switch, link_mbit_per_s };
-                report.add(rows(&mut real, trial, if all { 6 } else { 5 }));
+                report.add(rows(&mut real, trial));
             }
         }
     }
@@ -96,12 +104,12 @@ fn the_twin_says_what_the_switch_does() {
 }
 
 /// What the twin and the lab say of each slice with a load; measured once more when a row is not true.
-fn rows(real: &mut Real, trial: Trial, seconds: u64) -> Vec<Row> {
+fn rows(real: &mut Real, trial: Trial) -> Vec<Row> {
     let predicted = twin::predict(trial.configuration, trial.link_mbit_per_s);
     real.stand(trial);
     let mut rows: Vec<Row> = Vec::new();
     for attempt in 1..=2 {
-        let measured = real.measure(trial, seconds);
+        let measured = real.measure(trial, SECONDS);
         let slices = trial.configuration.slices.iter().enumerate().filter(|(_, slice)| slice.load != Load::Idle);
         let again: Vec<Row> =
             slices.map(|(at, slice)| Row::new(trial, (at, slice), predicted[at], measured[at], attempt)).collect();

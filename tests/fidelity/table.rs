@@ -63,7 +63,8 @@ pub(crate) enum Load {
 impl Table {
     /// Reads the table.
     pub(crate) fn read() -> Table {
-        toml::from_str(include_str!("slices.toml")).unwrap_or_else(|error| panic!("tests/fidelity/slices.toml: {error}"))
+        toml::from_str(include_str!("slices.toml"))
+            .unwrap_or_else(|error| panic!("tests/fidelity/slices.toml: {error}"))
     }
 }
 

@@ -29,7 +29,9 @@ pub(crate) fn predict(configuration: &Configuration, link_mbit_per_s: f64) -> Ve
             Load::Tcp(flows) => {
                 let group = network.group(begin, &[link], id, capacity, 0.0);
                 // More than the link carries in the time.
-                (0..flows).for_each(|tag| drop(network.start(begin, group, 10.0 * capacity * SECONDS as f64, tag as u64)));
+                for tag in 0..flows as u64 {
+                    network.start(begin, group, 10.0 * capacity * SECONDS as f64, tag);
+                }
             }
         }
     }

@@ -32,7 +32,7 @@ use super::{
     Applied, Counters, Enforced, Gate, LinkSlices, PRIORITIES_MOST, SliceError, SliceExecutor, Standing, StandingPort,
     filters,
 };
-use crate::netlink::{Handle, HtbClass, Link, Netlink, Request, SeenClass, SeenFilter, Write};
+use crate::netlink::{Handle, HtbClass, Link, Netlink, Qdisc, Request, SeenClass, SeenFilter, Write};
 use crate::ovsdb::{Endpoint, Operation};
 use flows::{PortNumbers, Queueing};
 use openflow::OpenFlow;
@@ -82,6 +82,8 @@ struct Seen {
     /// Whether the root of the device has Open vSwitch's discipline.
     has_discipline: bool,
     classes: BTreeMap<Handle, SeenClass>,
+    /// Classes whose priority is being changed, or was when we were stopped.
+    moving: BTreeSet<Handle>,
     filters: Vec<SeenFilter>,
     flows: BTreeSet<String>,
     /// Devices of ports, by name, and whether each is up.
@@ -150,7 +152,9 @@ impl OvsExecutor {
             let known = devices.into_keys().collect();
             return Err(SliceError::Unknown { kind: "device", name: self.mark.port.clone(), known });
         };
-        let root = self.netlink.qdiscs(&link)?.into_iter().find(|seen| seen.qdisc.parent == Handle::ROOT);
+        let qdiscs = self.netlink.qdiscs(&link)?;
+        let moving = qdiscs.iter().filter(|seen| is_passing(&seen.qdisc)).map(|seen| seen.qdisc.parent).collect();
+        let root = qdiscs.into_iter().find(|seen| seen.qdisc.parent == Handle::ROOT);
         let is_htb = |seen: &crate::netlink::SeenQdisc| seen.qdisc.handle == DISCIPLINE && seen.qdisc.name() == "htb";
         let has_discipline = root.as_ref().is_some_and(is_htb);
         let (mut classes, mut filters) = (BTreeMap::new(), Vec::new());
@@ -160,7 +164,7 @@ impl OvsExecutor {
         }
         let flows = self.openflow.flows(self.cookie)?;
         let up = devices.into_iter().map(|(name, link)| (name, link.is_up)).collect();
-        Ok(Seen { rows, link, has_discipline, classes, filters, flows, up })
+        Ok(Seen { rows, link, has_discipline, classes, moving, filters, flows, up })
     }
 
     fn queueing(&self, rows: &Rows) -> Queueing {
@@ -247,6 +251,48 @@ impl OvsExecutor {
         Ok(writes)
     }
 
+    /// Gives classes whose priority will change a queue in which they wait until it has.
+    ///
+    /// A class with packets stays where the priority of their time put it, whatever the kernel says, until it has none
+    /// (sch_htb.c: htb_activate, htb_change_class). Under a flood that is never. A queue that comes or goes takes its
+    /// packets with it and leaves the class idle.
+    fn begin_moving(
+        &mut self,
+        seen: &mut Seen,
+        slices: &BTreeMap<SliceId, Enforced>,
+        gate: &mut Gate,
+    ) -> Result<u32, SliceError> {
+        let mut writes = 0;
+        for (id, slice) in slices {
+            let class = class_of_slice(*id);
+            let stands = seen.classes.get(&class).map(|seen| seen.class.priority);
+            if stands.is_some_and(|stands| stands != u32::from(slice.rank)) && seen.moving.insert(class) {
+                let request = Request::qdisc(Write::Put, &seen.link, &passing(class))?;
+                gate.pass(request.subject())?;
+                self.netlink.send(&request)?;
+                writes += 1;
+            }
+        }
+        Ok(writes)
+    }
+
+    fn end_moving(&mut self, seen: &Seen, gate: &mut Gate) -> Result<u32, SliceError> {
+        let mut writes = 0;
+        if seen.moving.is_empty() {
+            return Ok(writes);
+        }
+        for standing in self.netlink.qdiscs(&seen.link)? {
+            if is_passing(&standing.qdisc) {
+                let Qdisc { parent, handle, .. } = standing.qdisc;
+                let request = Request::delete_qdisc(&seen.link, parent, handle);
+                gate.pass(request.subject())?;
+                self.netlink.send(&request)?;
+                writes += 1;
+            }
+        }
+        Ok(writes)
+    }
+
     fn numbers(&self, rows: &Rows) -> Result<PortNumbers, SliceError> {
         let ports = rows.ports.iter().filter_map(|(name, number)| Some((name.clone(), (*number)?)));
         let ports: BTreeMap<String, u32> = ports.collect();
@@ -315,6 +361,7 @@ impl OvsExecutor {
         queues.extend(slices.iter().map(|(id, slice)| (queue_of(*id), Queue::of(*id, slice))));
         let mut writes = self.prepare(seen, capacity, gate)?;
         let surplus = seen.has_surplus(&queues);
+        writes += self.begin_moving(seen, slices, gate)?;
         let rows = self.mark.write(&seen.rows, &queues, capacity, wanted.generation, !surplus);
         self.write(rows, &format!("QoS and {} queues, generation {}", queues.len(), wanted.generation), gate)?;
         writes += 1;
@@ -329,6 +376,7 @@ impl OvsExecutor {
         let mut classes = vec![HtbClass::new(DISCIPLINE, WHOLE, capacity, capacity), class(OTHERS, &others)];
         classes.extend(slices.iter().map(|(id, slice)| class(queue_of(*id), slice)));
         writes += self.mend_classes(&seen.link, &classes, gate)?;
+        writes += self.end_moving(seen, gate)?;
         if self.queueing(&seen.rows) == Queueing::Filters {
             let filters = filters::wanted(slices, DISCIPLINE, class_of_slice);
             writes += filters::reconcile(&mut self.netlink, &seen.link, DISCIPLINE, &filters, gate)?;
@@ -348,6 +396,15 @@ impl OvsExecutor {
 /// The class of a queue.
 fn class(queue: i64, slice: &Enforced) -> HtbClass {
     HtbClass::new(WHOLE, class_of(queue), slice.guarantee, slice.ceiling).with_priority(u32::from(slice.rank))
+}
+
+/// The queue of a class whose priority changes, named after it.
+fn passing(class: Handle) -> Qdisc {
+    Qdisc::pfifo(class, class.minor, QUEUE_PACKETS[1])
+}
+
+fn is_passing(seen: &Qdisc) -> bool {
+    seen.parent.major == DISCIPLINE.major && *seen == passing(seen.parent)
 }
 
 /// Whether the kernel has a class with these rates and this priority; quanta and bursts are Open vSwitch's affair.
@@ -374,6 +431,7 @@ impl Seen {
         let Rows { qos, queues, orphans, queue_length, .. } = &self.rows;
         let foreign = self.filters.iter().filter(|filter| !filters::is_ours(filter));
         standing.foreign.extend(foreign.map(|filter| format!("a filter of preference {}", filter.preference)));
+        standing.strays.extend(self.moving.iter().map(|class| format!("class {class} on its way to another priority")));
         standing.strays.extend(orphans.iter().map(|uuid| format!("QoS row {uuid} on no port")));
         let ours = qos.as_ref().filter(|qos| qos.is_ours);
         match (qos, ours) {

@@ -9,6 +9,9 @@ use rustix::net::{AddressFamily, RecvFlags, SocketType, eth, recv, socket};
 
 use super::lab::Namespace;
 
+/// Datagrams among packets (RFC 768).
+const UDP: u8 = 17;
+
 /// Hears all that arrives in a namespace since it was made.
 pub(crate) struct Capture {
     socket: OwnedFd,
@@ -20,22 +23,29 @@ pub(crate) struct Capture {
 pub(crate) struct Frame {
     pub(crate) from: MacAddress,
     pub(crate) what: What,
+    is_udp: bool,
     bytes: Vec<u8>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum What {
     /// Source, mark (RFC 2474) and the two bits of congestion (RFC 3168).
-    Packet { source: IpAddr, dscp: u8, ecn: u8 },
+    Packet {
+        source: IpAddr,
+        dscp: u8,
+        ecn: u8,
+    },
     /// Who an ARP message says that it is from (RFC 826).
-    Arp { source: IpAddr },
+    Arp {
+        source: IpAddr,
+    },
     Other,
 }
 
 impl Frame {
-    /// Whether this text is somewhere in it.
+    /// Whether it is a datagram with this text. Those who refuse a datagram quote it in theirs.
     pub(crate) fn carries(&self, text: &str) -> bool {
-        self.bytes.windows(text.len()).any(|window| window == text.as_bytes())
+        self.is_udp && self.bytes.windows(text.len()).any(|window| window == text.as_bytes())
     }
 }
 
@@ -77,14 +87,19 @@ fn read(bytes: &[u8]) -> Option<Frame> {
     let rest = bytes.get(14..)?;
     let v4 = |at: usize| Some(IpAddr::from(<[u8; 4]>::try_from(rest.get(at..at + 4)?).ok()?));
     let v6 = |at: usize| Some(IpAddr::from(<[u8; 16]>::try_from(rest.get(at..at + 16)?).ok()?));
+    let (mut is_udp, is) = (false, |at: usize| rest.get(at) == Some(&UDP));
     let what = match bytes.get(12..14)? {
-        [0x08, 0x00] => What::Packet { source: v4(12)?, dscp: rest[1] >> 2, ecn: rest[1] & 3 },
+        [0x08, 0x00] => {
+            is_udp = is(9);
+            What::Packet { source: v4(12)?, dscp: rest[1] >> 2, ecn: rest[1] & 3 }
+        }
         [0x86, 0xdd] => {
+            is_udp = is(6);
             let class = rest[0] << 4 | rest[1] >> 4;
             What::Packet { source: v6(8)?, dscp: class >> 2, ecn: class & 3 }
         }
         [0x08, 0x06] => What::Arp { source: v4(14)? },
         _ => What::Other,
     };
-    Some(Frame { from, what, bytes: bytes.to_vec() })
+    Some(Frame { from, what, is_udp, bytes: bytes.to_vec() })
 }

@@ -202,3 +202,53 @@ fn the_same_queues_hold_behind_open_vswitch_as_long_as_it_lets_them() {
     assert_eq!(queues(&mut netlink), before);
     suffices(&lab, "the same after the daemon was killed", &flood, holds);
 }
+
+/// Who comes first is changed while both flood, and their queues are never empty.
+fn a_priority_changes_under_a_flood(switch: Switch) {
+    let lab = Lab::new(2, switch);
+    let mut executor = executor(&lab);
+    let wanted = |generation, priorities: [u8; 2]| {
+        let terms = priorities.map(|priority| PlannedSlice { priority, ..terms(4.0, LINK) });
+        slices(&lab, switch, generation, LINK, &terms)
+    };
+    let flood = [Load::udp(0, FLOOD), Load::udp(1, FLOOD)];
+    executor.apply(&wanted(1, [0, 1]), &mut Gate::open()).unwrap();
+    let near = |got: f64, expected: f64| (got - expected).abs() <= 0.05 * expected;
+    for (generation, priorities, expected) in
+        [(2, [0, 1], [6.0, 4.0]), (3, [1, 0], [4.0, 6.0]), (4, [0, 1], [6.0, 4.0])]
+    {
+        let mut figures = Vec::new();
+        for attempt in ["", " again"] {
+            figures = std::thread::scope(|scope| {
+                let measured = scope.spawn(|| measure(&lab, &flood, SECONDS));
+                std::thread::sleep(std::time::Duration::from_millis(400));
+                let applied = executor.apply(&wanted(generation, priorities), &mut Gate::open()).unwrap();
+                println!("priorities {priorities:?}{attempt}: {applied:?}");
+                let got = measured.join().unwrap();
+                [0, 1].map(|at: usize| flood[at].on_the_link(got[at].mean)).to_vec()
+            });
+            println!("priorities {priorities:?}{attempt}: {figures:.2?}, expected {expected:?}");
+            if near(figures[0], expected[0]) && near(figures[1], expected[1]) {
+                break;
+            }
+        }
+        let true_ones = figures.iter().zip(expected).filter(|(got, expected)| near(**got, *expected)).count();
+        assert_eq!(true_ones, 2, "{figures:?}, not {expected:?}");
+    }
+}
+
+#[test]
+#[ignore = "needs root, iproute2 and ethtool"]
+fn a_priority_changes_under_a_flood_on_a_plain_device() {
+    if have(needs(Switch::Bridge)) {
+        a_priority_changes_under_a_flood(Switch::Bridge);
+    }
+}
+
+#[test]
+#[ignore = "needs root, iproute2, ethtool and openvswitch-switch"]
+fn a_priority_changes_under_a_flood_on_open_vswitch() {
+    if have(needs(Switch::OpenVswitch)) && have(&["ovs-ofctl"]) {
+        a_priority_changes_under_a_flood(Switch::OpenVswitch);
+    }
+}

@@ -213,7 +213,10 @@ fn slices_do_not_hear_each_other() {
         assert_eq!(hearers(0, to_all, &text("to all of slice 0")), ["source1", "sink"]);
         assert_eq!(hearers(2, to_all, &text("to all of slice 1")), ["sink"]);
         for to in 0..3 {
-            assert_eq!(hearers(3, address(to, v6), &text(&format!("from the uplink to {to}"))), [format!("source{to}")]);
+            assert_eq!(
+                hearers(3, address(to, v6), &text(&format!("from the uplink to {to}"))),
+                [format!("source{to}")]
+            );
         }
         assert_eq!(hearers(3, to_all, &text("from the uplink to all")), ["source0", "source1", "source2"]);
     }
@@ -292,13 +295,19 @@ fn a_port_comes_up_only_after_its_rules_stand() {
     });
     let seen = seen.lock().unwrap().clone();
     println!("{seen:#?}");
-    let raised: Vec<&String> = seen.iter().filter(|line| line.contains("port source") && line.ends_with(" up")).collect();
+    let raised: Vec<&String> =
+        seen.iter().filter(|line| line.contains("port source") && line.ends_with(" up")).collect();
     assert_eq!(raised.len(), 2, "{seen:?}");
     assert!(raised.iter().all(|line| line.starts_with("2 guarded")), "{seen:?}");
     assert!(seen.iter().take_while(|line| !line.ends_with(" up")).all(|line| line.contains(" 0 up ")), "{seen:?}");
     let frames = sink.frames(QUIET);
     let heard = |text: &str| frames.iter().filter(|frame| frame.carries(text)).count();
-    println!("{} sent as another: {} heard; as itself: {} heard", sent.into_inner(), heard("as another"), heard("as itself"));
+    println!(
+        "{} sent as another: {} heard; as itself: {} heard",
+        sent.into_inner(),
+        heard("as another"),
+        heard("as itself")
+    );
     assert_eq!(heard("as another"), 0);
     assert!(heard("as itself") > 0, "the port is up");
     assert!(lab.switch().run("ip", &["link", "show", SINK_PORT]).contains("UP"));
@@ -310,14 +319,14 @@ fn packets_carry_the_mark_of_their_slice() {
     if !have_all() {
         return;
     }
-    let lab = Lab::new(3, Switch::OpenVswitch);
-    for number in 0..3 {
-        introduce(&lab, lab.source(number), 3);
+    let lab = Lab::new(4, Switch::OpenVswitch);
+    for number in 0..4 {
+        introduce(&lab, lab.source(number), 4);
     }
     let sink = Capture::on(lab.sink(), lab.sink_mac());
     let marks = |sink: &Capture, round: &str| -> Vec<(usize, bool, u8, u8)> {
         let mut found = Vec::new();
-        for (number, v6) in (0..3).flat_map(|number| [(number, false), (number, true)]) {
+        for (number, v6) in (0..4).flat_map(|number| [(number, false), (number, true)]) {
             // Its own mark, which nobody asked for, and a bit of congestion's, which is its own affair.
             let text = format!("{round}: {number}, {v6}");
             let from = lab.source_address(number, v6);
@@ -333,22 +342,26 @@ fn packets_carry_the_mark_of_their_slice() {
         found.dedup();
         found
     };
-    let expected = |of: [u8; 3]| -> Vec<(usize, bool, u8, u8)> {
-        (0..3).flat_map(|number| [false, true].map(|v6| (number, v6, of[number], 2))).collect()
+    let expected = |of: [u8; 4]| -> Vec<(usize, bool, u8, u8)> {
+        (0..4).flat_map(|number| [false, true].map(|v6| (number, v6, of[number], 2))).collect()
     };
-    assert_eq!(marks(&sink, "no rules"), expected([EXPEDITED; 3]));
+    assert_eq!(marks(&sink, "no rules"), expected([EXPEDITED; 4]));
     let mut executor = executor(&lab);
-    // Two by their ports, the third, which no rule guards, by where its packets come from.
-    let mut wanted = machines(&lab, 1, &[0, 1, 1]);
-    wanted.ports.remove(&source_port(2));
-    let sources = [false, true].map(|v6| lab.source_address(2, v6));
-    let sources = sources.map(|address| Prefix::new(address, if address.is_ipv4() { 24 } else { 64 }).unwrap());
-    let terms = PlannedSlice { dscp: 18, ..terms(1.0, LINK) };
-    wanted.slices.insert(SliceId(2), Slice { terms, sources: sources.into() });
+    // Two by their ports; two, which no rule guards, by where their packets come from: one of a network, and one of an
+    // address in it, which is another slice's. Where both match, the longer prefix is meant.
+    let mut wanted = machines(&lab, 1, &[0, 1, 1, 1]);
+    let prefix = |address: IpAddr, (v4, v6)| Prefix::new(address, if address.is_ipv4() { v4 } else { v6 }).unwrap();
+    let by_source = [(2, (24, 64), 8), (3, (32, 128), 50)];
+    for (number, length, dscp) in by_source {
+        wanted.ports.remove(&source_port(number));
+        let sources = [false, true].map(|v6| prefix(lab.source_address(number, v6), length));
+        let terms = PlannedSlice { dscp, ..terms(1.0, LINK) };
+        wanted.slices.insert(SliceId::at(number), Slice { terms, sources: sources.into() });
+    }
     executor.apply(&wanted, &mut Gate::open()).unwrap();
-    assert_eq!(marks(&sink, "first plan"), expected([MARKS[0], MARKS[1], 18]));
+    assert_eq!(marks(&sink, "first plan"), expected([MARKS[0], MARKS[1], 8, 50]));
     wanted.generation.0 += 1;
     wanted.slices.get_mut(&SliceId(0)).unwrap().terms.dscp = 12;
     executor.apply(&wanted, &mut Gate::open()).unwrap();
-    assert_eq!(marks(&sink, "second plan"), expected([12, MARKS[1], 18]));
+    assert_eq!(marks(&sink, "second plan"), expected([12, MARKS[1], 8, 50]));
 }

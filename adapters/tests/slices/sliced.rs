@@ -57,6 +57,7 @@ pub(crate) fn slices(lab: &Lab, switch: Switch, generation: u64, link: f64, term
 }
 
 /// Bytes that the class of each slice has sent, by the kernel's own count.
+#[allow(dead_code, reason = "for the test of the twin, which has this file too")]
 pub(crate) fn class_bytes(lab: &Lab, switch: Switch) -> BTreeMap<SliceId, u64> {
     let mut netlink = lab.switch().netlink();
     let link = netlink.link(SINK_PORT).unwrap();

@@ -121,5 +121,7 @@ fn speed_on_ovn() {
         super::conformance::slices(&rig, generation, &rates)
     };
     speed("ovn until every hypervisor has it", &connect, few);
-    speed("ovn until every hypervisor has it, by source", &connect, |generation| wanted(generation, false, false, true));
+    speed("ovn until every hypervisor has it, by source", &connect, |generation| {
+        wanted(generation, false, false, true)
+    });
 }

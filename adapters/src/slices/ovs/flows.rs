@@ -26,7 +26,8 @@ const COOKIE_MARK: u64 = 0xfb0e << 48;
 const SLICE_TABLE: u8 = 60;
 const OWN: u16 = 40_010;
 const SPOOFED: u16 = 40_000;
-const FROM_UPLINK: u16 = 30_010;
+const FROM_UPLINK: u16 = 30_200;
+/// The longest prefix first, as filters have it: this for none, and one more for each of its bits.
 const SOURCE: u16 = 30_000;
 const TO_ALL: u16 = 20_000;
 const MULTICAST: &str = "dl_dst=01:00:00:00:00:00/01:00:00:00:00:00";
@@ -183,7 +184,7 @@ impl Flows {
             (true, _) => format!("ip,nw_src={network}"),
             (false, _) => format!("ipv6,ipv6_src={network}"),
         };
-        self.add(0, SOURCE, &matching, &format!("{actions}NORMAL"));
+        self.add(0, SOURCE + u16::from(length), &matching, &format!("{actions}NORMAL"));
     }
 }
 
