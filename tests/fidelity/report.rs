@@ -59,6 +59,11 @@ impl Row {
         self.measured.mean - self.predicted
     }
 
+    /// Whether its source was kept from sending.
+    pub(crate) fn is_starved(&self) -> bool {
+        self.sender_starved
+    }
+
     pub(crate) fn is_true(&self) -> bool {
         let tolerance = (TOLERANCE * self.predicted).max(TOLERANCE_OF_LINK * self.link_mbit_per_s);
         self.difference().abs() <= tolerance
@@ -74,10 +79,12 @@ impl fmt::Display for Row {
             format!("{:+.2}", self.difference())
         };
         let mut remarks = String::new();
-        for (is, remark) in
-            [(!self.is_true(), " MISS"), (self.attempt > 1, " 2nd attempt"), (self.sender_starved, " sender starved")]
-        {
-            remarks.push_str(if is { remark } else { "" });
+        for (is, remark) in [
+            (!self.is_true(), " MISS".to_owned()),
+            (self.attempt > 1, format!(" attempt {}", self.attempt)),
+            (self.sender_starved, " sender starved".to_owned()),
+        ] {
+            remarks.push_str(if is { &remark } else { "" });
         }
         write!(
             f,
@@ -130,7 +137,7 @@ impl Report {
         println!("{}", self.text());
         let true_rows = self.rows.iter().filter(|row| row.is_true()).count();
         let again = self.rows.iter().filter(|row| row.attempt > 1).count();
-        println!("{true_rows} of {} rows within 5 %; {again} of a second attempt", self.rows.len());
+        println!("{true_rows} of {} rows within 5 %; {again} of a later attempt", self.rows.len());
         (!self.rows.is_empty()).then_some((true_rows, self.rows.len()))
     }
 

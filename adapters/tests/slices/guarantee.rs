@@ -105,7 +105,7 @@ fn a_guarantee_holds(switch: Switch) {
         let alone = over(Load::udp(1, FLOOD));
         suffices(&lab, &format!("B alone{name}"), &[alone], |got| {
             let b = alone.on_the_link(got[0].mean);
-            b >= 0.9 * LINK && b <= LINK * 1.02
+            (0.9 * LINK..=1.02 * LINK).contains(&b)
         });
     }
 

@@ -156,7 +156,7 @@ fn who_sends_as_another_is_not_heard() {
     // Nor does anybody hear who has another's address ask for his neighbours.
     let asks = |lab: &Lab| {
         let liar = lab.source(0);
-        liar.run("ip", &["neigh", "flush", "dev", "eth0", "nud", "permanent"]);
+        liar.run("ip", &["neigh", "flush", "dev", "eth0", "nud", "all"]);
         liar.run("ip", PRETENCES[0].before);
         send(liar, "10.66.0.2".parse().unwrap(), lab.sink_address(false), "who are you", 0);
         let frames = sink.frames(Duration::from_millis(1500));
