@@ -88,6 +88,8 @@ struct Seen {
     /// Whether that is Open vSwitch's.
     has_discipline: bool,
     classes: BTreeMap<Handle, SeenClass>,
+    /// Classes whose priority is being changed, or was when we were stopped.
+    moving: BTreeSet<Handle>,
     filters: Vec<SeenFilter>,
     flows: BTreeSet<String>,
     /// Devices of ports, by name, and whether each is up.
@@ -156,8 +158,10 @@ impl OvsExecutor {
             let known = devices.into_keys().collect();
             return Err(SliceError::Unknown { kind: "device", name: self.mark.port.clone(), known });
         };
+        let qdiscs = self.netlink.qdiscs(&link)?;
+        let moving = qdiscs.iter().filter(|seen| is_passing(&seen.qdisc)).map(|seen| seen.qdisc.parent).collect();
         let set = |qdisc: &Qdisc| qdisc.parent == Handle::ROOT && qdisc.handle.major != 0;
-        let root = self.netlink.qdiscs(&link)?.into_iter().map(|seen| seen.qdisc).find(set);
+        let root = qdiscs.into_iter().map(|seen| seen.qdisc).find(set);
         let has_discipline = root.as_ref().is_some_and(|root| root.handle == DISCIPLINE && root.name() == "htb");
         let (mut classes, mut filters) = (BTreeMap::new(), Vec::new());
         if has_discipline {
@@ -166,7 +170,7 @@ impl OvsExecutor {
         }
         let flows = self.openflow.flows(self.cookie)?;
         let up = devices.into_iter().map(|(name, link)| (name, link.is_up)).collect();
-        Ok(Seen { rows, link, root, has_discipline, classes, filters, flows, up })
+        Ok(Seen { rows, link, root, has_discipline, classes, moving, filters, flows, up })
     }
 
     fn queueing(&self, rows: &Rows) -> Queueing {
@@ -249,6 +253,48 @@ impl OvsExecutor {
             gate.pass(request.subject())?;
             self.netlink.send(&request)?;
             writes += 1;
+        }
+        Ok(writes)
+    }
+
+    /// Gives classes whose priority will change a queue in which they wait until it has.
+    ///
+    /// A class with packets stays where the priority of their time put it, whatever the kernel says, until it has none
+    /// (sch_htb.c: htb_activate, htb_change_class). Under a flood that is never. A queue that comes or goes takes its
+    /// packets with it and leaves the class idle.
+    fn begin_moving(
+        &mut self,
+        seen: &mut Seen,
+        slices: &BTreeMap<SliceId, Enforced>,
+        gate: &mut Gate,
+    ) -> Result<u32, SliceError> {
+        let mut writes = 0;
+        for (id, slice) in slices {
+            let class = class_of_slice(*id);
+            let stands = seen.classes.get(&class).map(|seen| seen.class.priority);
+            if stands.is_some_and(|stands| stands != u32::from(slice.rank)) && seen.moving.insert(class) {
+                let request = Request::qdisc(Write::Put, &seen.link, &passing(class))?;
+                gate.pass(request.subject())?;
+                self.netlink.send(&request)?;
+                writes += 1;
+            }
+        }
+        Ok(writes)
+    }
+
+    fn end_moving(&mut self, seen: &Seen, gate: &mut Gate) -> Result<u32, SliceError> {
+        let mut writes = 0;
+        if seen.moving.is_empty() {
+            return Ok(writes);
+        }
+        for standing in self.netlink.qdiscs(&seen.link)? {
+            if is_passing(&standing.qdisc) {
+                let Qdisc { parent, handle, .. } = standing.qdisc;
+                let request = Request::delete_qdisc(&seen.link, parent, handle);
+                gate.pass(request.subject())?;
+                self.netlink.send(&request)?;
+                writes += 1;
+            }
         }
         Ok(writes)
     }
@@ -363,12 +409,14 @@ impl OvsExecutor {
         queues.extend(slices.iter().map(|(id, slice)| (queue_of(*id), Queue::of(*id, slice))));
         let mut writes = self.prepare(seen, capacity, gate)?;
         let surplus = seen.has_surplus(&queues);
+        writes += self.begin_moving(seen, slices, gate)?;
         let rows = self.mark.write(&seen.rows, &queues, capacity, wanted.generation, !surplus);
         self.write(rows, &format!("QoS and {} queues, generation {}", queues.len(), wanted.generation), gate)?;
         writes += 1;
         let mut classes = vec![HtbClass::new(DISCIPLINE, WHOLE, capacity, capacity), class(OTHERS, &others)];
         classes.extend(slices.iter().map(|(id, slice)| class(queue_of(*id), slice)));
         writes += self.mend_classes(&seen.link, &classes, gate)?;
+        writes += self.end_moving(seen, gate)?;
         // What follows is not in the database, which would refuse it.
         self.database.still_own()?;
         if self.queueing(&seen.rows) == Queueing::Filters {
@@ -409,6 +457,15 @@ fn class_of_others(others: &Enforced) -> HtbClass {
     class(OTHERS, others)
 }
 
+/// The queue of a class whose priority changes, named after it.
+fn passing(class: Handle) -> Qdisc {
+    Qdisc::pfifo(class, class.minor, QUEUE_PACKETS[1])
+}
+
+fn is_passing(seen: &Qdisc) -> bool {
+    seen.parent.major == DISCIPLINE.major && *seen == passing(seen.parent)
+}
+
 /// Whether the kernel has a class with these rates and this priority; quanta and bursts are Open vSwitch's affair.
 fn is(seen: &SeenClass, wanted: &HtbClass) -> bool {
     let terms = |class: &HtbClass| (class.rate_bytes_per_s, class.ceil_bytes_per_s);
@@ -447,6 +504,7 @@ impl Seen {
         let Rows { qos, queues, orphans, queue_length, owner, .. } = &self.rows;
         let foreign = self.filters.iter().filter(|filter| !filters::is_ours(filter));
         standing.foreign.extend(foreign.map(|filter| format!("a filter of preference {}", filter.preference)));
+        standing.strays.extend(self.moving.iter().map(|class| format!("class {class} on its way to another priority")));
         standing.strays.extend(orphans.keys().map(|uuid| format!("QoS row {uuid} on no port")));
         // A plan whose row a hand took off the port still makes those before it stale.
         standing.generation = orphans.values().copied().flatten().max();

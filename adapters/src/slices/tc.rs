@@ -164,12 +164,24 @@ impl TcExecutor {
         let standing =
             |class: &HtbClass| device.classes.get(&class.handle).map_or(0, |seen| seen.class.rate_bytes_per_s);
         changed.sort_by_key(|class| i128::from(class.rate_bytes_per_s) - i128::from(standing(class)));
+        // A class with packets stays where the priority of their time put it, in truth, whatever the kernel says, until it
+        // has none (sch_htb.c: htb_activate, htb_change_class). Under a flood that is never, so its queue goes, before its
+        // priority changes, with what is in it; and the new one finds it idle.
+        let is_moved = |id: &SliceId, slice: &Enforced| {
+            let seen = device.classes.get(&handle_of(*id));
+            seen.is_some_and(|seen| seen.class.priority != u32::from(slice.rank))
+        };
+        for (id, _) in slices.iter().filter(|(id, slice)| is_moved(id, slice)) {
+            if let Some(queue) = device.queues.get(&handle_of(*id)) {
+                requests.push(Request::delete_qdisc(link, queue.parent, queue.handle));
+            }
+        }
         for class in fixed.iter().chain(&changed) {
             requests.push(put(class)?);
         }
         for (id, slice) in slices {
             let queue = queue(*id, slice);
-            if device.queues.get(&queue.parent) != Some(&queue) {
+            if is_moved(id, slice) || device.queues.get(&queue.parent) != Some(&queue) {
                 requests.push(Request::qdisc(Write::Put, link, &queue)?);
             }
         }

@@ -7,7 +7,8 @@
 //!                    the switch's namespace
 //! ```
 //!
-//! Source n has the addresses 10.66.0.(n+1) and fd66::(n+1), the sink 10.66.0.254 and fd66::fe.
+//! Source n has the addresses 10.66.0.(n+1), fd66::(n+1) and 02:00:00:00:00:(n+1), the sink 10.66.0.254, fd66::fe and
+//! 02:00:00:00:00:fe.
 
 use std::fs::{self, File};
 use std::net::IpAddr;
@@ -18,6 +19,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use forebay_adapters::netlink::Netlink;
+use forebay_adapters::slices::MacAddress;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 /// How long a daemon may take to start or to end, on a machine that has other things to do.
@@ -28,6 +30,27 @@ pub(crate) const PRIORITY: i32 = -15;
 pub(crate) const SINK_PORT: &str = "sink";
 /// The switch.
 pub(crate) const BRIDGE: &str = "br0";
+
+/// The sink's number among hosts.
+const SINK: u8 = 254;
+
+fn host(source: usize) -> u8 {
+    source as u8 + 1
+}
+
+fn address(host: u8, v6: bool) -> IpAddr {
+    let text = if v6 { format!("fd66::{host:x}") } else { format!("10.66.0.{host}") };
+    text.parse().unwrap()
+}
+
+fn mac(host: u8) -> MacAddress {
+    MacAddress([2, 0, 0, 0, 0, host])
+}
+
+/// The switch's port towards source `number`.
+pub(crate) fn source_port(number: usize) -> String {
+    format!("source{number}")
+}
 
 /// Where programs are looked for: those of an administrator are not on everybody's path.
 fn search_path() -> String {
@@ -162,10 +185,10 @@ impl Lab {
             Switch::OpenVswitch => Some(Daemons::start(&middle)),
         };
         let mut lab = Lab { daemons, sources: Vec::new(), sink: Namespace::new("sink"), switch: middle };
-        lab.attach(&lab.sink, SINK_PORT, 254);
+        lab.attach(&lab.sink, SINK_PORT, SINK);
         for number in 0..sources {
             let source = Namespace::new(&format!("source{number}"));
-            lab.attach(&source, &format!("source{number}"), number as u8 + 1);
+            lab.attach(&source, &source_port(number), host(number));
             lab.sources.push(source);
         }
         lab
@@ -186,6 +209,11 @@ impl Lab {
         &self.switch
     }
 
+    /// A file in the folder of Open vSwitch, where that is the switch: its database's socket `db.sock`.
+    pub(crate) fn path(&self, name: &str) -> Option<PathBuf> {
+        self.daemons.as_ref().map(|daemons| daemons.path(name))
+    }
+
     /// The daemons of Open vSwitch, where that is the switch.
     pub(crate) fn daemons(&mut self) -> Option<&mut Daemons> {
         self.daemons.as_mut()
@@ -193,7 +221,22 @@ impl Lab {
 
     /// The sink's address, of IPv4 or IPv6.
     pub(crate) fn sink_address(&self, v6: bool) -> IpAddr {
-        if v6 { "fd66::fe".parse().unwrap() } else { "10.66.0.254".parse().unwrap() }
+        address(SINK, v6)
+    }
+
+    /// The address of source `number`, of IPv4 or IPv6.
+    pub(crate) fn source_address(&self, number: usize, v6: bool) -> IpAddr {
+        address(host(number), v6)
+    }
+
+    /// The link-layer address of the sink.
+    pub(crate) fn sink_mac(&self) -> MacAddress {
+        mac(SINK)
+    }
+
+    /// The link-layer address of source `number`.
+    pub(crate) fn source_mac(&self, number: usize) -> MacAddress {
+        mac(host(number))
     }
 
     fn attach(&self, namespace: &Namespace, port: &str, host: u8) {
@@ -204,8 +247,9 @@ impl Lab {
         let off = ["tx", "off", "rx", "off", "tso", "off", "gso", "off", "gro", "off"];
         middle.run("ethtool", &[&["-K", port], &off[..]].concat());
         namespace.run("ethtool", &[&["-K", "eth0"], &off[..]].concat());
-        namespace.run("ip", &["address", "add", &format!("10.66.0.{host}/24"), "dev", "eth0"]);
-        namespace.run("ip", &["address", "add", &format!("fd66::{host:x}/64"), "dev", "eth0", "nodad"]);
+        namespace.run("ip", &["link", "set", "eth0", "address", &mac(host).to_string()]);
+        namespace.run("ip", &["address", "add", &format!("{}/24", address(host, false)), "dev", "eth0"]);
+        namespace.run("ip", &["address", "add", &format!("{}/64", address(host, true)), "dev", "eth0", "nodad"]);
         namespace.run("ip", &["link", "set", "eth0", "up"]);
         middle.run("ip", &["link", "set", port, "up"]);
         match &self.daemons {
@@ -279,6 +323,11 @@ impl Daemons {
         self.folder.path().join(name)
     }
 
+    /// The processes of the daemons that run.
+    pub(crate) fn processes(&self) -> Vec<u32> {
+        self.forwarder.iter().chain([&self.database]).map(Child::id).collect()
+    }
+
     fn wait_for(&mut self, socket: &str) {
         let begun = Instant::now();
         while !self.path(socket).exists() {
@@ -331,28 +380,4 @@ impl Drop for Daemons {
             let _ = daemon.wait();
         }
     }
-}
-
-#[test]
-#[ignore = "needs root, iproute2, ethtool and openvswitch-switch"]
-fn a_lab_leaves_nothing_behind_when_its_test_fails() {
-    if !have(needs(Switch::OpenVswitch)) {
-        return;
-    }
-    let mut left = None;
-    let failed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        let mut lab = Lab::new(1, Switch::OpenVswitch);
-        let names = [&lab.switch, &lab.sink, &lab.sources[0]].map(|namespace| namespace.name().to_owned());
-        assert!(names.iter().all(|name| run("ip", &["netns", "list"]).contains(name)));
-        let daemons = lab.daemons().unwrap();
-        let processes = [daemons.database.id(), daemons.forwarder.as_ref().unwrap().id()];
-        left = Some((names, processes, daemons.path("")));
-        std::panic::resume_unwind(Box::new("as a failing test does"));
-    }));
-    assert!(failed.is_err());
-    let (names, processes, folder) = left.unwrap();
-    let namespaces = run("ip", &["netns", "list"]);
-    assert!(names.iter().all(|name| !namespaces.contains(name)), "{namespaces}");
-    assert!(processes.iter().all(|process| !Path::new("/proc").join(process.to_string()).exists()));
-    assert!(!folder.exists());
 }

@@ -5,13 +5,18 @@
 //! A test that lacks something says so and passes, except with `FOREBAY_SERVERS=required`: then it fails. All that a test
 //! makes stands in network namespaces of its own, and goes with it.
 
+mod capture;
 mod conformance;
 mod fake;
 mod guarantee;
+mod isolation;
 mod kernel;
 mod lab;
+mod leftovers;
 mod ovn;
 mod ovs;
 mod shown;
+mod sliced;
+mod speed;
 mod tc;
 mod traffic;

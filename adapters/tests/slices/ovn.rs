@@ -15,7 +15,7 @@ use super::lab::{Lab, Switch, daemon, have, needs, run};
 
 const PROGRAMS: [&str; 5] = ["ovn-northd", "ovn-controller", "ovn-nbctl", "ovs-ofctl", "ovsdb-tool"];
 
-struct Logical {
+pub(crate) struct Logical {
     // In the order in which they go.
     daemons: Vec<Child>,
     folder: tempfile::TempDir,
@@ -23,7 +23,7 @@ struct Logical {
 }
 
 impl Logical {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut lab = Lab::new(2, Switch::OpenVswitch);
         let folder = tempfile::Builder::new().prefix("fn").tempdir().unwrap();
         let path = |name: &str| folder.path().join(name).display().to_string();
@@ -205,10 +205,14 @@ impl Rig for Logical {
     }
 }
 
+pub(crate) fn have_all() -> bool {
+    have(&[needs(Switch::OpenVswitch), &PROGRAMS].concat())
+}
+
 #[test]
 #[ignore = "needs root, Open vSwitch and OVN"]
 fn a_logical_switch_conforms() {
-    if !have(&[needs(Switch::OpenVswitch), &PROGRAMS].concat()) {
+    if !have_all() {
         return;
     }
     let rig = Logical::new();

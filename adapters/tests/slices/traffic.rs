@@ -1,19 +1,22 @@
 //! Traffic from the sources of a lab to its sink, and what of it arrives.
 //!
 //! Senders and receivers are threads of the test in the lab's namespaces. What counts is what the sink's sockets have
-//! received, as payload: queues reckon with headers too, 42 bytes a datagram of 1,400 and 66 a TCP segment of 1,448.
+//! received, as payload: queues reckon with headers too, see [`Load::on_the_link`].
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::{Arc, Barrier, Mutex};
 use std::time::{Duration, Instant};
 
+use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_recv_buffer_size_force};
 use rustix::process::setpriority_process;
 
 use super::lab::{Lab, PRIORITY};
 
 /// Payload of a datagram.
 const DATAGRAM_BYTES: usize = 1400;
+/// What a socket holds of datagrams that its thread has not taken yet.
+const RECEIVE_BYTES: usize = 4 << 20;
 /// How far a sender that was kept from running may catch up: what it missed beyond that it never sends.
 const CATCH_UP: Duration = Duration::from_millis(50);
 /// How long a socket waits before its thread looks at the time again.
@@ -42,6 +45,23 @@ impl Load {
     /// Connections that send as fast as they may.
     pub(crate) fn tcp(source: usize, flows: usize) -> Load {
         Load { source, v6: false, kind: Kind::Tcp { flows } }
+    }
+
+    /// What a rate of payload comes to on the link, where queues count whole frames: the header of Ethernet is 14 bytes
+    /// (its checksum, preamble and gap do not count), of IPv4 20 and of IPv6 40, of UDP 8, of TCP 32 with a time stamp
+    /// (RFC 7323). Segments fill packets of 1,500 bytes.
+    pub(crate) fn on_the_link(&self, payload: f64) -> f64 {
+        let network = if self.v6 { 40 } else { 20 };
+        let (payload_bytes, headers) = match self.kind {
+            Kind::Udp { .. } => (DATAGRAM_BYTES, 14 + network + 8),
+            Kind::Tcp { .. } => (1500 - network - 32, 14 + network + 32),
+        };
+        payload * (payload_bytes + headers) as f64 / payload_bytes as f64
+    }
+
+    /// The other way about: the payload of a rate on the link.
+    pub(crate) fn payload(&self, on_the_link: f64) -> f64 {
+        on_the_link / self.on_the_link(1.0)
     }
 
     /// The same over IPv6.
@@ -156,6 +176,10 @@ fn connect(lab: &Lab, load: &Load) -> Sockets {
         Kind::Udp { mbit_per_s } => {
             let to = lab.sink().within(|| UdpSocket::bind(there).unwrap());
             to.set_read_timeout(Some(GLANCE)).unwrap();
+            // A receiver that is kept from running for a moment should lose nothing by it.
+            if set_socket_recv_buffer_size_force(&to, RECEIVE_BYTES).is_err() {
+                set_socket_recv_buffer_size(&to, RECEIVE_BYTES).unwrap();
+            }
             let from = lab.source(load.source).within(|| UdpSocket::bind(any).unwrap());
             from.connect(to.local_addr().unwrap()).unwrap();
             from.set_write_timeout(Some(GLANCE)).unwrap();
