@@ -230,6 +230,120 @@ fn a_switch_that_is_killed_is_mended() {
     assert_eq!(rig.leftovers(), Vec::<String>::new());
 }
 
+/// Where a packet goes, told by the switch itself: the datapath's numbers of ports, none when it is dropped.
+fn traced(rig: &Port, packet: &str) -> Vec<u32> {
+    let control = rig.lab.borrow_mut().daemons().expect("it is Open vSwitch").path("forwarder.ctl");
+    let told = run("ovs-appctl", &["-t", &control.display().to_string(), "ofproto/trace", BRIDGE, packet]);
+    // What it does in the end: `Datapath actions: set(…),2,3`.
+    let actions = told.lines().rfind(|line| line.starts_with("Datapath actions:")).expect("it says what it does");
+    let depth = |before: &str| before.matches('(').count() - before.matches(')').count();
+    let outermost = actions.match_indices(|c: char| c.is_ascii_digit()).filter(|(at, _)| depth(&actions[..*at]) == 0);
+    let mut starts: Vec<usize> = outermost.map(|(at, _)| at).collect();
+    starts.retain(|at| !actions[..*at].ends_with(|c: char| c.is_ascii_digit()));
+    let number =
+        |at: usize| actions[at..].split(|c: char| !c.is_ascii_digit()).next().and_then(|digits| digits.parse().ok());
+    starts.into_iter().filter_map(number).collect()
+}
+
+#[test]
+#[ignore = "needs root and Open vSwitch"]
+fn rules_let_a_port_say_what_is_its_own_and_nothing_else() {
+    if !have(&[needs(Switch::OpenVswitch), &["ovs-ofctl", "ovs-appctl"]].concat()) {
+        return;
+    }
+    let rig = Port::new();
+    rig.connect().apply(&slices(&rig, 1, &[(6, 10), (3, 8)]), &mut Gate::open()).expect("it stands");
+    // By OpenFlow the sink is port 1, source0 port 2 and in slice 0, source1 port 3 and in slice 1; the datapath, which has
+    // the bridge itself as its first, has each one higher.
+    let (mac, other) = ("02:00:00:00:00:01", "02:00:00:00:00:02");
+    let local = "fe80::ff:fe00:1";
+    let beyond = "dl_dst=02:00:00:00:00:fe";
+    let all = "dl_dst=ff:ff:ff:ff:ff:ff";
+    let solicited = "dl_dst=33:33:ff:00:00:fe";
+    let heard = [
+        ("its own address", format!("udp,dl_src={mac},{beyond},nw_src=10.66.0.1,nw_dst=10.66.0.254")),
+        ("its own address, IPv6", format!("udp6,dl_src={mac},{beyond},ipv6_src=fd66::1,ipv6_dst=fd66::fe")),
+        ("who has …", format!("arp,dl_src={mac},{all},arp_spa=10.66.0.1,arp_sha={mac},arp_tpa=10.66.0.254,arp_op=1")),
+        ("is it free", format!("arp,dl_src={mac},{all},arp_spa=0.0.0.0,arp_sha={mac},arp_tpa=10.66.0.1,arp_op=1")),
+        ("DHCP", format!("udp,dl_src={mac},{all},nw_src=0.0.0.0,nw_dst=255.255.255.255,udp_src=68,udp_dst=67")),
+        (
+            "DHCPv6",
+            format!(
+                "udp6,dl_src={mac},dl_dst=33:33:00:01:00:02,ipv6_src={local},ipv6_dst=ff02::1:2,udp_src=546,udp_dst=547"
+            ),
+        ),
+        (
+            "who is …",
+            format!(
+                "icmp6,dl_src={mac},{solicited},ipv6_src=fd66::1,ipv6_dst=ff02::1:ff00:fe,icmpv6_type=135,icmpv6_code=0,nd_target=fd66::fe,nd_sll={mac}"
+            ),
+        ),
+        (
+            "I am",
+            format!(
+                "icmp6,dl_src={mac},{beyond},ipv6_src=fd66::1,ipv6_dst=fd66::fe,icmpv6_type=136,icmpv6_code=0,nd_target=fd66::1,nd_tll={mac}"
+            ),
+        ),
+        (
+            "I am, without its address",
+            format!(
+                "icmp6,dl_src={mac},{beyond},ipv6_src=fd66::1,ipv6_dst=fd66::fe,icmpv6_type=136,icmpv6_code=0,nd_target=fd66::1"
+            ),
+        ),
+        (
+            "any router",
+            format!(
+                "icmp6,dl_src={mac},dl_dst=33:33:00:00:00:02,ipv6_src={local},ipv6_dst=ff02::2,icmpv6_type=133,icmpv6_code=0"
+            ),
+        ),
+    ];
+    for (what, packet) in heard {
+        assert_eq!(traced(&rig, &format!("in_port=2,{packet}")), [2], "{what}: {packet}");
+    }
+    let unheard = [
+        ("under a tag", format!("dl_vlan=20,udp,dl_src={mac},{beyond},nw_src=10.66.0.1,nw_dst=10.66.0.254")),
+        ("as another", format!("udp,dl_src={mac},{beyond},nw_src=10.66.0.2,nw_dst=10.66.0.254")),
+        ("as another, IPv6", format!("udp6,dl_src={mac},{beyond},ipv6_src=fd66::2,ipv6_dst=fd66::fe")),
+        ("from another link-layer address", format!("udp,dl_src={other},{beyond},nw_src=10.66.0.1,nw_dst=10.66.0.254")),
+        (
+            "in another's name",
+            format!("arp,dl_src={mac},{all},arp_spa=10.66.0.2,arp_sha={mac},arp_tpa=10.66.0.254,arp_op=1"),
+        ),
+        (
+            "I am another",
+            format!(
+                "icmp6,dl_src={mac},{beyond},ipv6_src=fd66::1,ipv6_dst=fd66::fe,icmpv6_type=136,icmpv6_code=0,nd_target=fd66::2,nd_tll={mac}"
+            ),
+        ),
+        (
+            "asked in another's name",
+            format!(
+                "icmp6,dl_src={mac},{solicited},ipv6_src=fd66::1,ipv6_dst=ff02::1:ff00:fe,icmpv6_type=135,icmpv6_code=0,nd_target=fd66::fe,nd_sll={other}"
+            ),
+        ),
+        (
+            "I am a router",
+            format!(
+                "icmp6,dl_src={mac},dl_dst=33:33:00:00:00:01,ipv6_src={local},ipv6_dst=ff02::1,icmpv6_type=134,icmpv6_code=0"
+            ),
+        ),
+        (
+            "go elsewhere",
+            format!("icmp6,dl_src={mac},{beyond},ipv6_src=fd66::1,ipv6_dst=fd66::fe,icmpv6_type=137,icmpv6_code=0"),
+        ),
+        ("to another slice", format!("udp,dl_src={mac},dl_dst={other},nw_src=10.66.0.1,nw_dst=10.66.0.2")),
+        ("no protocol of ours", format!("dl_type=0x88cc,dl_src={mac},dl_dst=01:80:c2:00:00:0e")),
+    ];
+    for (what, packet) in unheard {
+        assert_eq!(traced(&rig, &format!("in_port=2,{packet}")), [0u32; 0], "{what}: {packet}");
+    }
+    // From beyond, what is a machine's comes to it alone; from the bridge's own port too.
+    let back = format!("udp,dl_src=02:00:00:00:00:fe,dl_dst={mac},nw_src=10.66.0.254,nw_dst=10.66.0.1");
+    assert_eq!(traced(&rig, &format!("in_port=1,{back}")), [3]);
+    assert_eq!(traced(&rig, &format!("in_port=LOCAL,{back}")), [3]);
+    rig.connect().remove(&mut Gate::open()).expect("it goes");
+}
+
 /// What an executor says again and again until it has applied, and how many writes that took.
 fn until_applied(executor: &mut dyn SliceExecutor, wanted: &LinkSlices) -> u32 {
     for _ in 0..200 {

@@ -9,13 +9,15 @@ use forebay_adapters::slices::tc::TcExecutor;
 use forebay_adapters::slices::{LinkSlices, Port, Slice, SliceExecutor};
 use forebay_world::{BitsPerSecond, Generation, PlannedSlice, SliceId};
 
-use super::lab::{BRIDGE, Lab, SINK_PORT, Switch, source_port};
+use super::lab::{BRIDGE, Lab, SINK_PORT, Switch, run, source_port};
 
 /// The executor for the port towards the sink.
 pub(crate) fn executor(lab: &Lab) -> Box<dyn SliceExecutor> {
     let Some(database) = lab.path("db.sock") else {
         return Box::new(lab.switch().within(|| TcExecutor::open(SINK_PORT)).unwrap());
     };
+    // Ports are guarded only where nothing passes without a rule while the switch starts.
+    run("ovs-vsctl", &[&format!("--db=unix:{}", database.display()), "set-fail-mode", BRIDGE, "secure"]);
     let port = OvsPort {
         endpoint: Endpoint::Unix(database),
         bridge: BRIDGE.to_owned(),
