@@ -631,7 +631,8 @@ impl SliceExecutor for OvsExecutor {
     }
 
     fn capabilities(&self) -> Capabilities {
-        // Open vSwitch gives every queue the same quantum.
+        // Open vSwitch does not let quanta be chosen. The kernel makes them of guarantees: those of one priority share what is
+        // left over by their guarantees below 16 Mbit/s, evenly above (sch_htb.c: rate / r2q, at most 200,000 bytes).
         Capabilities { weight: false, ..Capabilities::ALL }
     }
 
