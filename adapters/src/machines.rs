@@ -9,6 +9,10 @@
 //! | executor | image | identity | mark | survives us |
 //! |---|---|---|---|---|
 //! | [`qemu`]: processes of its own, by QMP | kernel, disk | UUID on the command line | file written before the start, SMBIOS | yes |
+#![cfg_attr(
+    feature = "libvirt",
+    doc = "| [`libvirt`]: domains of a libvirt daemon | kernel, disk | UUID of the domain | `<metadata>`, file | yes |"
+)]
 //! | [`fake`]: a hypervisor in memory, with faults to set | any | as set | as set | yes |
 //!
 //! An executor is level-triggered: it looks at what is there, writes what differs, and looks again; after a crash, of ours
@@ -24,6 +28,8 @@ pub mod fake;
 mod folder;
 mod identity;
 mod inventory;
+#[cfg(feature = "libvirt")]
+pub mod libvirt;
 mod program;
 pub mod qemu;
 pub mod seed;

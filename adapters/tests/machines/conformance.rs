@@ -34,8 +34,14 @@ pub(crate) trait Rig {
     fn leftovers(&self) -> Vec<String>;
 }
 
+/// An owner of this process's own: tests that run beside each other see each other's machines as foreign.
 pub(crate) fn owner() -> Owner {
-    "conformance".parse().expect("an owner")
+    format!("conformance-{}", std::process::id()).parse().expect("an owner")
+}
+
+/// Somebody else.
+pub(crate) fn other() -> Owner {
+    format!("other-{}", std::process::id()).parse().expect("an owner")
 }
 
 /// The whole suite.

@@ -9,7 +9,7 @@ use forebay_adapters::machines::{
 };
 use forebay_world::{Bytes, Duration, Generation, Timestamp, VmId};
 
-use super::conformance::{self, Rig, owner};
+use super::conformance::{self, Rig, other, owner};
 
 struct Memory {
     hypervisor: FakeHypervisor,
@@ -92,14 +92,13 @@ impl Rig for Memory {
 
     fn add_foreign(&self) {
         self.hypervisor.add_foreign("a machine of somebody's");
-        let other = "other".parse().expect("an owner");
-        let mut executor = FakeExecutor::connect(&self.hypervisor, other, self.can);
+        let mut executor = FakeExecutor::connect(&self.hypervisor, other(), self.can);
         executor.create(&self.spec(1), &mut Gate::open()).expect("it is made");
     }
 
     fn foreign_is_untouched(&self) -> bool {
         let is = |(mark, state): &(forebay_adapters::machines::Mark, MachineState)| {
-            mark.owner.as_str() == "other" && *state == MachineState::Running
+            mark.owner == other() && *state == MachineState::Running
         };
         self.hypervisor.machines().iter().filter(|machine| is(machine)).count() == 1
     }

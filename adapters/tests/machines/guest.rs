@@ -19,9 +19,10 @@ use super::lab::{BRIDGE, Lab, Namespace};
 /// How long a guest may take, on a machine that has other things to do.
 const PATIENCE: Duration = Duration::from_secs(240);
 /// Modules of the kernel, in the order in which they can be loaded.
-const MODULES: [&str; 15] = [
+const MODULES: [&str; 17] = [
     "virtio_ring", "virtio", "virtio_pci_modern_dev", "virtio_pci_legacy_dev", "virtio_pci", "failover", "net_failover",
     "virtio_net", "virtio_blk", "virtio_balloon", "button", "evdev", "fat", "vfat", "nls_cp437",
+    "nls_ascii", "nls_utf8",
 ];
 /// What the guest is told by its seed.
 const USER_DATA: &str = "#cloud-config\nhostname: edge-1\n";
@@ -184,7 +185,8 @@ fn get(from: &Namespace, path: &str) -> String {
                 Ok(answer) if answer.starts_with("HTTP/1.0 200") || answer.starts_with("HTTP/1.1 200") => {
                     return answer.split_once("\r\n\r\n").expect("a body").1.to_owned();
                 }
-                other => assert!(begun.elapsed() < PATIENCE, "{path}: {other:?}"),
+                Ok(answer) => panic!("{path}: {answer}"),
+                Err(error) => assert!(begun.elapsed() < PATIENCE, "{path}: {error}"),
             }
             std::thread::sleep(Duration::from_millis(50));
         }

@@ -10,4 +10,6 @@ mod guest;
 #[path = "../slices/lab.rs"]
 #[allow(dead_code, reason = "the lab of slices has more than machines need")]
 mod lab;
+#[cfg(feature = "libvirt")]
+mod libvirt;
 mod qemu;

@@ -13,7 +13,7 @@ use forebay_adapters::machines::{
 use forebay_adapters::ovsdb::Endpoint;
 use forebay_world::{Bytes, Generation, VmId};
 
-use super::conformance::{self, Rig, owner};
+use super::conformance::{self, Rig, other, owner};
 use super::guest;
 use super::lab::{BRIDGE, Lab, Namespace, Switch, have, needs};
 
@@ -73,10 +73,6 @@ impl Drop for Host {
             }
         }
     }
-}
-
-fn other() -> Owner {
-    "other".parse().unwrap()
 }
 
 impl Rig for Host {
@@ -225,7 +221,7 @@ fn what_is_not_there_or_not_ours_is_said() {
         assert!(matches!(&error, MachineError::Missing { kind: "bridge", name, .. } if name == "br9"), "{error}");
         assert_eq!(host.leftovers(), Vec::<String>::new());
         // A device of the port's name that is somebody's.
-        host.namespace.run("ip", &["link", "add", "fbv1", "type", "dummy"]);
+        host.namespace.run("ip", &["link", "add", "fbv1", "type", "bridge"]);
         let error = said(&host.spec(1));
         assert!(matches!(&error, MachineError::Foreign { what, .. } if what.contains("fbv1")), "{error}");
         let mut without = host.host();
