@@ -13,6 +13,10 @@
     feature = "libvirt",
     doc = "| [`libvirt`]: domains of a libvirt daemon | kernel, disk | UUID of the domain | `<metadata>`, file | yes |"
 )]
+#![cfg_attr(
+    feature = "ec2",
+    doc = "| [`ec2`]: instances of a cloud with EC2's interface | the provider's | client token, tags | tags | yes |"
+)]
 //! | [`fake`]: a hypervisor in memory, with faults to set | any | as set | as set | yes |
 //!
 //! An executor is level-triggered: it looks at what is there, writes what differs, and looks again; after a crash, of ours
@@ -22,6 +26,8 @@
 //!
 //! That a machine runs does not say that it serves: a hypervisor cannot tell. Whoever sends it sessions asks it first.
 
+#[cfg(feature = "ec2")]
+pub mod ec2;
 mod error;
 mod executor;
 pub mod fake;

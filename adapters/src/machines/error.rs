@@ -27,7 +27,9 @@ pub enum MachineError {
         what: String,
     },
     /// A machine of this identity stands, made of something else. Nothing was written.
-    #[error("{vm} stands and was made of something else ({standing}, asked for {given}); hint: remove it first, or give the new machine an identity of its own")]
+    #[error(
+        "{vm} stands and was made of something else ({standing}, asked for {given}); hint: remove it first, or give the new machine an identity of its own"
+    )]
     Conflict {
         /// The machine.
         vm: VmId,

@@ -360,9 +360,7 @@ impl MachineExecutor for FakeExecutor {
             return Err(self.unsupported("an end by itself", "destroy"));
         }
         match self.seen(vm)? {
-            Some((state, _)) if state.is_alive() => {
-                self.write(gate, vm, Write::ShutDown).map(|()| Done { writes: 1 })
-            }
+            Some((state, _)) if state.is_alive() => self.write(gate, vm, Write::ShutDown).map(|()| Done { writes: 1 }),
             _ => Ok(Done::default()),
         }
     }

@@ -107,7 +107,6 @@ impl Folder {
         Ok(found)
     }
 
-
     /// Writes a machine down: all of it or nothing, and on the disk before this returns.
     pub(super) fn write(&self, sidecar: &Sidecar, spec: &MachineSpec) -> io::Result<()> {
         let vm = sidecar.mark.vm;

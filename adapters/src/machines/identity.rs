@@ -84,7 +84,8 @@ impl FromStr for SpecDigest {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("{:?} is no digest; allowed: 64 hexadecimal digits", crate::error::shown(text.as_bytes()));
+        let wrong =
+            || format!("{:?} is no digest; allowed: 64 hexadecimal digits", crate::error::shown(text.as_bytes()));
         let hex = |c: &u8| c.is_ascii_digit() || (b'a'..=b'f').contains(c);
         if text.len() != 64 || !text.as_bytes().iter().all(hex) {
             return Err(wrong());

@@ -10,7 +10,7 @@ mod domain_xml;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use forebay_world::{Bytes, Duration, Timestamp, VmId};
@@ -260,7 +260,7 @@ fn state(domain: &Domain) -> MachineState {
     }
 }
 
-fn count(seen: &Seen) -> Option<MachineStatistics> {
+fn count(seen: &Seen, folder: &Path) -> Option<MachineStatistics> {
     let domain = seen.domain.as_ref().filter(|domain| is_alive(Some(state(domain))))?;
     let info = domain.get_info().ok()?;
     let mut counted = MachineStatistics {
@@ -287,7 +287,9 @@ fn count(seen: &Seen) -> Option<MachineStatistics> {
             counted.interfaces.insert(port.name.clone(), statistics);
         }
     }
-    for name in ["vda", "vdb"] {
+    // Disks have the names that their order gives them.
+    let disks = ["disk.qcow2", "seed.img"].iter().filter(|file| folder.join(file).exists());
+    for (_, name) in disks.zip(["vda", "vdb"]) {
         if let Ok(stats) = domain.get_block_stats(name) {
             let statistics = DiskStatistics {
                 read_bytes: number(stats.rd_bytes),
@@ -449,7 +451,7 @@ impl MachineExecutor for LibvirtExecutor {
 
     fn statistics(&mut self) -> Result<BTreeMap<VmId, MachineStatistics>, MachineError> {
         let (seen, _) = self.look()?;
-        Ok(seen.iter().filter_map(|(vm, seen)| Some((*vm, count(seen)?))).collect())
+        Ok(seen.iter().filter_map(|(vm, seen)| Some((*vm, count(seen, &self.folder.of(*vm))?))).collect())
     }
 }
 

@@ -40,7 +40,12 @@ pub(super) fn is_no_room(said: &str) -> bool {
 }
 
 /// Makes the layer above a machine's disk for what it writes, where it needs one and has none; the writes.
-pub(super) fn make_layer(spec: &MachineSpec, folder: &Path, endpoint: &str, gate: &mut Gate) -> Result<u32, MachineError> {
+pub(super) fn make_layer(
+    spec: &MachineSpec,
+    folder: &Path,
+    endpoint: &str,
+    gate: &mut Gate,
+) -> Result<u32, MachineError> {
     let Image::Disk { base, format } = &spec.image else { return Ok(0) };
     let disk = folder.join("disk.qcow2");
     if disk.exists() {

@@ -25,8 +25,8 @@ use serde_json::{Value, json};
 use super::folder::{Folder, Sidecar, SidecarPort, discard};
 use super::program::{check_files, make_layer, run};
 use super::{
-    DiskStatistics, Done, Gate, Inventory, Machine, MachineCapabilities, MachineError, MachineExecutor,
-    MachineSpec, MachineState, MachineStatistics, Mark, Owner,
+    DiskStatistics, Done, Gate, Inventory, Machine, MachineCapabilities, MachineError, MachineExecutor, MachineSpec,
+    MachineState, MachineStatistics, Mark, Owner,
 };
 use crate::ovsdb::Endpoint;
 use ports::{Ports, SeenPorts};
@@ -113,7 +113,11 @@ impl QemuExecutor {
         let longest = path.join(VmId(u64::MAX).to_string()).join("qmp.sock");
         if longest.as_os_str().len() > SOCKET_PATH_MOST {
             let what = format!("a path of {} bytes for its sockets", longest.as_os_str().len());
-            return Err(MachineError::Unsupported { endpoint, what, allowed: "107 bytes (unix(7)): a shorter state folder" });
+            return Err(MachineError::Unsupported {
+                endpoint,
+                what,
+                allowed: "107 bytes (unix(7)): a shorter state folder",
+            });
         }
         let folder = Folder::open(path).map_err(rejected)?;
         let ports = Ports::new(owner.clone(), endpoint, host.ovs.clone());

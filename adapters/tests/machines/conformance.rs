@@ -342,8 +342,7 @@ fn a_crash_between_any_two_writes_is_mended(rig: &dyn Rig) {
                     let later = now().saturating_add(Duration::from_hours(1));
                     let nothing = BTreeSet::new();
                     let grace = Duration::from_mins(1);
-                    let collected =
-                        executor.collect_orphans(&nothing, grace, 1, later, &mut open()).expect("seen");
+                    let collected = executor.collect_orphans(&nothing, grace, 1, later, &mut open()).expect("seen");
                     assert!(collected.failed.is_empty(), "{name}, {writes} writes: {collected:?}");
                     executor.sweep(&mut open()).expect("swept");
                     drop(executor);

@@ -57,11 +57,8 @@ impl Rig for Memory {
             mac: MacAddress([2, 0, 0, 0, 0, vm as u8]),
             attachment: Attachment::Bridge("br0".to_owned()),
         };
-        let configuration = Configuration {
-            user_data: "#cloud-config\n".to_owned(),
-            network: None,
-            host_name: format!("edge-{vm}"),
-        };
+        let configuration =
+            Configuration { user_data: "#cloud-config\n".to_owned(), network: None, host_name: format!("edge-{vm}") };
         MachineSpec {
             vm: VmId(vm),
             generation: Generation(3),
@@ -140,8 +137,10 @@ fn what_was_accepted_and_not_done_is_noticed() {
     }
     memory.create(1).unwrap();
     type Ask = fn(&mut dyn MachineExecutor) -> Result<forebay_adapters::machines::Done, MachineError>;
-    let asks: [Ask; 2] =
-        [|executor| executor.destroy(VmId(1), &mut Gate::open()), |executor| executor.remove(VmId(1), &mut Gate::open())];
+    let asks: [Ask; 2] = [
+        |executor| executor.destroy(VmId(1), &mut Gate::open()),
+        |executor| executor.remove(VmId(1), &mut Gate::open()),
+    ];
     for ask in asks {
         memory.hypervisor.fail_next([Fault::Ignored]);
         let error = ask(&mut *memory.connect()).unwrap_err();
@@ -177,8 +176,7 @@ fn one_orphan_that_will_not_go_does_not_keep_the_others() {
     let later = Timestamp::from_secs(3600);
     let mut executor = memory.connect();
     let none = BTreeSet::new();
-    let collected =
-        executor.collect_orphans(&none, Duration::from_mins(1), 9, later, &mut Gate::open()).expect("seen");
+    let collected = executor.collect_orphans(&none, Duration::from_mins(1), 9, later, &mut Gate::open()).expect("seen");
     assert_eq!(collected.removed, [VmId(2), VmId(3)]);
     assert!(matches!(&collected.failed[..], [(VmId(1), MachineError::Denied { .. })]), "{collected:?}");
     // A clock that runs behind the one that made them makes nobody old.

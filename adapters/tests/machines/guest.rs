@@ -20,9 +20,23 @@ use super::lab::{BRIDGE, Lab, Namespace};
 const PATIENCE: Duration = Duration::from_secs(240);
 /// Modules of the kernel, in the order in which they can be loaded.
 const MODULES: [&str; 17] = [
-    "virtio_ring", "virtio", "virtio_pci_modern_dev", "virtio_pci_legacy_dev", "virtio_pci", "failover", "net_failover",
-    "virtio_net", "virtio_blk", "virtio_balloon", "button", "evdev", "fat", "vfat", "nls_cp437",
-    "nls_ascii", "nls_utf8",
+    "virtio_ring",
+    "virtio",
+    "virtio_pci_modern_dev",
+    "virtio_pci_legacy_dev",
+    "virtio_pci",
+    "failover",
+    "net_failover",
+    "virtio_net",
+    "virtio_blk",
+    "virtio_balloon",
+    "button",
+    "evdev",
+    "fat",
+    "vfat",
+    "nls_cp437",
+    "nls_ascii",
+    "nls_utf8",
 ];
 /// What the guest is told by its seed.
 const USER_DATA: &str = "#cloud-config\nhostname: edge-1\n";

@@ -137,9 +137,8 @@ fn the_driver_that_runs_nothing_conforms() {
     assert!(host.connect().list().unwrap().foreign.contains(&"test".to_owned()));
     // Nor is what has our place and no mark of ours touched. What this driver remembers is one for all of a process.
     let name = format!("{}-vm-1", owner());
-    let text = format!(
-        "<domain type='test'><name>{name}</name><memory>8192</memory><os><type>hvm</type></os></domain>"
-    );
+    let text =
+        format!("<domain type='test'><name>{name}</name><memory>8192</memory><os><type>hvm</type></os></domain>");
     let squatter = Domain::define_xml(&host.keeper, &text).unwrap();
     let error = host.connect().create(&host.spec(1), &mut Gate::open()).unwrap_err();
     assert!(matches!(&error, MachineError::Foreign { what, .. } if what.contains(&name)), "{error}");
@@ -188,16 +187,28 @@ impl Daemon {
         let path = self.folder.path().display().to_string();
         // The driver reads its settings from one place alone, and keeps what it knows in others: in a mount namespace of
         // the daemon's own these are the test's.
-        let script = "for name in lib/libvirt run/libvirt cache/libvirt; do mkdir -p $0/var/$name; done; \
-            mkdir -p /var/lib/libvirt /run/libvirt /var/cache/libvirt $0/etc; \
-            mount --bind $0/var/lib/libvirt /var/lib/libvirt; mount --bind $0/var/run/libvirt /run/libvirt; \
-            mount --bind $0/var/cache/libvirt /var/cache/libvirt; \
-            cp -r /etc/libvirt/. $0/etc; rm -rf $0/etc/qemu/*.xml $0/etc/qemu/networks $0/etc/qemu/autostart; \
-            cp $0/qemu.conf $0/etc/qemu.conf; mount --bind $0/etc /etc/libvirt; \
+        let script = "for name in lib run cache log; do mkdir -p $0/var/$name; done; \
+            mkdir -p /var/lib/libvirt /run/libvirt /var/cache/libvirt /var/log/libvirt; \
+            mount --bind $0/var/lib /var/lib/libvirt; mount --bind $0/var/run /run/libvirt; \
+            mount --bind $0/var/cache /var/cache/libvirt; mount --bind $0/var/log /var/log/libvirt; \
+            mkdir -p $0/etc; cp $0/qemu.conf $0/etc/qemu.conf; mount --bind $0/etc /etc/libvirt; \
             exec libvirtd -f $0/libvirtd.conf -p $0/pid";
         let log = File::create(self.folder.path().join("output")).unwrap();
         let child = Command::new("setpriv")
-            .args(["--pdeathsig", "TERM", "ip", "netns", "exec", &self.namespace, "unshare", "-m", "sh", "-ec", script, &path])
+            .args([
+                "--pdeathsig",
+                "TERM",
+                "ip",
+                "netns",
+                "exec",
+                &self.namespace,
+                "unshare",
+                "-m",
+                "sh",
+                "-ec",
+                script,
+                &path,
+            ])
             .env("PATH", std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin")
             .env("OVS_RUNDIR", &self.ovs)
             .stdin(Stdio::null())

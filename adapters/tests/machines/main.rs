@@ -5,6 +5,10 @@
 //! then it fails. All that a test makes stands in namespaces and folders of its own, and goes with it.
 
 mod conformance;
+#[cfg(feature = "ec2")]
+mod ec2;
+#[cfg(feature = "ec2")]
+mod ec2_server;
 mod fake;
 mod guest;
 #[path = "../slices/lab.rs"]

@@ -141,7 +141,9 @@ impl Rig for Host {
         let ours = links.lines().filter(|line| (0..10).any(|vm| line.contains(&format!(": fbv{vm}"))));
         found.extend(ours.map(str::to_owned));
         let files = fs::read_dir(self.host().state.join(owner().as_str())).into_iter().flatten();
-        found.extend(files.map(|file| file.unwrap().path().display().to_string()).filter(|path| !path.ends_with("lock")));
+        found.extend(
+            files.map(|file| file.unwrap().path().display().to_string()).filter(|path| !path.ends_with("lock")),
+        );
         found
     }
 }
@@ -214,7 +216,10 @@ fn what_is_not_there_or_not_ours_is_said() {
         let mut spec = host.spec(1);
         spec.image = Image::Disk { base: host.folder.path().join("nowhere.raw"), format: DiskFormat::Raw };
         let error = said(&spec);
-        assert!(matches!(&error, MachineError::Missing { kind: "image", name, .. } if name.ends_with("nowhere.raw")), "{error}");
+        assert!(
+            matches!(&error, MachineError::Missing { kind: "image", name, .. } if name.ends_with("nowhere.raw")),
+            "{error}"
+        );
         spec = host.spec(1);
         spec.ports[0].attachment = Attachment::Bridge("br9".to_owned());
         let error = said(&spec);
@@ -251,9 +256,7 @@ fn a_guest_serves_on_a_port_of_open_vswitch() {
     let mut lab = Lab::new(1, Switch::OpenVswitch);
     let ovs = Endpoint::Unix(lab.daemons().unwrap().path("db.sock"));
     let of_host = QemuHost { ovs: Some(ovs), ..host.host() };
-    let connect = || {
-        Box::new(QemuExecutor::open(of_host.clone(), owner()).unwrap()) as Box<dyn MachineExecutor>
-    };
+    let connect = || Box::new(QemuExecutor::open(of_host.clone(), owner()).unwrap()) as Box<dyn MachineExecutor>;
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| {
             lab.switch().enter();

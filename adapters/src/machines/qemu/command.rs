@@ -60,8 +60,7 @@ pub(super) fn arguments(host: &QemuHost, spec: &MachineSpec, mark: &Mark, folder
     line.0
 }
 
-const OFFLOADS_OFF: &str =
-    ",csum=off,gso=off,host_tso4=off,host_tso6=off,host_ecn=off,host_ufo=off,guest_csum=off,guest_tso4=off,\
+const OFFLOADS_OFF: &str = ",csum=off,gso=off,host_tso4=off,host_tso6=off,host_ecn=off,host_ufo=off,guest_csum=off,guest_tso4=off,\
      guest_tso6=off,guest_ecn=off,guest_ufo=off";
 
 struct Line(Vec<OsString>);

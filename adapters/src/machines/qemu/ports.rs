@@ -71,7 +71,8 @@ impl Ports {
     /// What is there.
     pub(super) fn look(&mut self) -> Result<SeenPorts, MachineError> {
         let text = self.ip(&["-json", "-details", "-statistics", "link", "show"])?;
-        let devices: Value = serde_json::from_str(&text).map_err(|error| self.rejected("ip link", &error.to_string()))?;
+        let devices: Value =
+            serde_json::from_str(&text).map_err(|error| self.rejected("ip link", &error.to_string()))?;
         let devices = devices.as_array().into_iter().flatten();
         let devices = devices.filter_map(|link| Some((link.get("ifname")?.as_str()?.to_owned(), Device::read(link))));
         let devices = devices.collect();
@@ -90,14 +91,21 @@ impl Ports {
         if self.ovs.is_none() {
             return missing("Open vSwitch bridge", "the database of Open vSwitch is not configured");
         }
-        let select = Operation::select_columns("Bridge", vec![Condition::equal("name", port.bridge.as_str())], &["_uuid"]);
+        let select =
+            Operation::select_columns("Bridge", vec![Condition::equal("name", port.bridge.as_str())], &["_uuid"]);
         let outcomes = self.transact(vec![select])?;
         let is_there = outcomes.first().is_some_and(|outcome| !outcome.rows().is_empty());
         if is_there { Ok(()) } else { missing("Open vSwitch bridge", "ovs-vsctl list-br shows those that there are") }
     }
 
     /// Makes a port, or what is missing of it.
-    pub(super) fn ensure(&mut self, vm: VmId, port: &SidecarPort, mac: MacAddress, gate: &mut Gate) -> Result<u32, MachineError> {
+    pub(super) fn ensure(
+        &mut self,
+        vm: VmId,
+        port: &SidecarPort,
+        mac: MacAddress,
+        gate: &mut Gate,
+    ) -> Result<u32, MachineError> {
         let mut writes = 0;
         let name = port.name.as_str();
         let alias = self.alias(vm);
@@ -214,8 +222,11 @@ impl Ports {
         if self.ovs.is_none() {
             return Ok(BTreeMap::new());
         }
-        let outcomes =
-            self.transact(vec![Operation::select_columns("Interface", Vec::new(), &["_uuid", "name", "external_ids"])])?;
+        let outcomes = self.transact(vec![Operation::select_columns(
+            "Interface",
+            Vec::new(),
+            &["_uuid", "name", "external_ids"],
+        )])?;
         let rows = outcomes.first().map_or(&[][..], |outcome| outcome.rows());
         let read = |row: &Row| {
             let ids = row.get("external_ids")?;

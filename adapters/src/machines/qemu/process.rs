@@ -120,7 +120,9 @@ fn command_line(pid: Pid) -> io::Result<Vec<u8>> {
 }
 
 fn in_seconds(ticks: u64) -> Duration {
-    Duration::from_nanos((u128::from(ticks) * 1_000_000_000 / u128::from(rustix::param::clock_ticks_per_second())) as u64)
+    Duration::from_nanos(
+        (u128::from(ticks) * 1_000_000_000 / u128::from(rustix::param::clock_ticks_per_second())) as u64,
+    )
 }
 
 /// When the system was booted, since the epoch.

@@ -44,7 +44,10 @@ impl Qmp {
         let mut session = Qmp { reader: BufReader::new(stream), deadline: Instant::now() + patience };
         let greeting = session.read()?;
         if greeting.get("QMP").is_none() {
-            return Err(QmpError::Garbage(format!("no greeting came, but {}", crate::error::shown(greeting.to_string().as_bytes()))));
+            return Err(QmpError::Garbage(format!(
+                "no greeting came, but {}",
+                crate::error::shown(greeting.to_string().as_bytes())
+            )));
         }
         session.ask("qmp_capabilities", json!({}))?;
         Ok(session)
