@@ -13,6 +13,7 @@
 //! | [`holidays`] | public holidays in CSV |
 //! | [`events`] | calendars and tables of events outside, once or as feeds that are kept up to date |
 //! | [`geography`] | prefix tables and MMDB databases: address → region |
+//! | [`machines`] | what runs on real hypervisors, and makes it what a plan wants |
 //! | [`slices`] | what stands on real links, and makes it what a plan wants |
 //! | [`netlink`] | queueing disciplines, HTB classes and filters of a device; writes them as well |
 //! | [`ovsdb`] | Open vSwitch's and OVN's databases, and changes them |
@@ -43,6 +44,7 @@ mod line_clock;
 mod line_log;
 pub mod log_format;
 mod log_time;
+pub mod machines;
 pub mod name_classes;
 pub mod netlink;
 pub mod ovsdb;

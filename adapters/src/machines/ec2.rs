@@ -1,0 +1,429 @@
+//! A cloud with EC2's interface: instances, by its query API.
+//!
+//! Who an instance is stands in its tags, which it is given with its creation. A creation carries a token, which the
+//! provider answers as it did the first time: a reply that was lost makes no second instance. The token is of the owner,
+//! the machine, what it is made of, and the attempt: a provider goes on answering with the first instance when that has
+//! long been terminated, so each attempt after one that ended has a token of its own. When a machine was made is what the
+//! provider says (its launch time), since a repeated request has to be the same to the letter.
+//!
+//! Not every server honours tokens, so what is there is looked at first; and where two instances are one machine all the
+//! same, the older is it and the other is a stray. How long to wait after [`MachineError::Throttled`] is the caller's to
+//! decide. An instance that is terminated is gone: it cannot be started again, and is no more listed.
+
+mod query;
+mod reply;
+mod signature;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use base64::Engine as _;
+use forebay_world::{Generation, Timestamp, VmId};
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    Done, Gate, Image, Inventory, Machine, MachineCapabilities, MachineError, MachineExecutor, MachineSpec,
+    MachineState, MachineStatistics, Mark, Owner,
+};
+use query::Query;
+use reply::Element;
+pub use signature::{Credentials, NoCredentials};
+
+/// Instances on a page.
+const PAGE: usize = 1000;
+/// Attempts in one call, where each before has ended unseen.
+const ATTEMPTS_MOST: u32 = 8;
+const OWNER: &str = "forebay:owner";
+const VM: &str = "forebay:vm";
+const GENERATION: &str = "forebay:generation";
+const SPEC: &str = "forebay:spec";
+const ATTEMPT: &str = "forebay:attempt";
+
+/// A region of a cloud.
+#[derive(Clone, Debug)]
+pub struct Ec2Region {
+    /// Where it is asked: `https://ec2.eu-central-1.amazonaws.com`.
+    pub endpoint: String,
+    /// Its name, which signatures hold: `eu-central-1`.
+    pub region: String,
+    /// What requests are signed with.
+    pub credentials: Credentials,
+    /// The network that instances are put in; `None` takes the account's.
+    pub subnet: Option<String>,
+    /// Security groups of instances.
+    pub groups: Vec<String>,
+}
+
+/// Machines of one owner in one region.
+#[derive(Debug)]
+pub struct Ec2Executor {
+    query: Query,
+    region: Ec2Region,
+    owner: Owner,
+}
+
+/// One instance.
+#[derive(Clone, Debug)]
+struct Instance {
+    id: String,
+    zone: String,
+    state: String,
+    launched: Option<Timestamp>,
+    tags: BTreeMap<String, String>,
+}
+
+impl Ec2Executor {
+    /// A client of a region. Nothing is asked yet.
+    ///
+    /// # Errors
+    /// [`MachineError::Unsupported`] when the address is none that secrets may be sent to.
+    pub fn new(region: Ec2Region, owner: Owner) -> Result<Ec2Executor, MachineError> {
+        Ok(Ec2Executor { query: Query::new(region.clone())?, region, owner })
+    }
+
+    /// Asks whether a machine could be made, without making it (EC2's `DryRun`).
+    ///
+    /// # Errors
+    /// [`MachineError`], as [`MachineExecutor::create`].
+    pub fn could_create(&mut self, spec: &MachineSpec) -> Result<(), MachineError> {
+        self.check(spec)?;
+        let mut parameters = self.launch(spec, 0)?;
+        parameters.push(("DryRun".to_owned(), "true".to_owned()));
+        match self.query.ask("RunInstances", &parameters, spec.vm) {
+            Err(MachineError::Rejected { why, .. }) if why.starts_with("DryRunOperation") => Ok(()),
+            Err(error) => Err(error),
+            Ok(_) => Err(self.rejected("RunInstances", "it was asked only whether it could, and did")),
+        }
+    }
+
+    fn rejected(&self, what: &str, why: &str) -> MachineError {
+        MachineError::Rejected { endpoint: self.hypervisor(), what: what.to_owned(), why: why.to_owned() }
+    }
+
+    /// Instances that filters let through, all pages of them.
+    fn describe(&self, filters: &[(&str, &str)], vm: VmId) -> Result<Vec<Instance>, MachineError> {
+        let mut found = Vec::new();
+        let mut next: Option<String> = None;
+        loop {
+            let mut parameters = vec![("MaxResults".to_owned(), PAGE.to_string())];
+            for (at, (name, value)) in filters.iter().enumerate() {
+                parameters.push((format!("Filter.{}.Name", at + 1), (*name).to_owned()));
+                parameters.push((format!("Filter.{}.Value.1", at + 1), (*value).to_owned()));
+            }
+            parameters.extend(next.clone().map(|token| ("NextToken".to_owned(), token)));
+            let reply = self.query.ask("DescribeInstances", &parameters, vm)?;
+            let reservations = reply.items("reservationSet").flat_map(|reservation| reservation.items("instancesSet"));
+            for item in reservations {
+                let instance = Instance::read(item);
+                found.push(instance.ok_or_else(|| self.rejected("DescribeInstances", "an instance without an id"))?);
+            }
+            let token = reply.text_at("nextToken").map(str::to_owned);
+            if token.is_none() {
+                return Ok(found);
+            }
+            if token == next {
+                return Err(self.rejected("DescribeInstances", "the same page again and again"));
+            }
+            next = token;
+        }
+    }
+
+    /// All instances of ours that bear a machine's number, the dead among them too; the oldest first.
+    fn of(&self, vm: VmId) -> Result<Vec<Instance>, MachineError> {
+        let filters = [("tag:forebay:owner", self.owner.as_str()), ("tag:forebay:vm", &vm.0.to_string())];
+        let mut found = self.describe(&filters, vm)?;
+        // Not every server filters.
+        found.retain(|instance| self.is_ours(instance) && instance.vm() == Some(vm));
+        found.sort_by(|a, b| (a.launched, &a.id).cmp(&(b.launched, &b.id)));
+        Ok(found)
+    }
+
+    fn alive(&self, vm: VmId) -> Result<Vec<Instance>, MachineError> {
+        Ok(self.of(vm)?.into_iter().filter(Instance::is_alive).collect())
+    }
+
+    fn is_ours(&self, instance: &Instance) -> bool {
+        instance.tags.get(OWNER).map(String::as_str) == Some(self.owner.as_str())
+    }
+
+    fn check(&self, spec: &MachineSpec) -> Result<(), MachineError> {
+        spec.check()?;
+        let unsupported = |what: &str, allowed| {
+            Err(MachineError::Unsupported { endpoint: self.hypervisor(), what: what.to_owned(), allowed })
+        };
+        if !matches!(spec.image, Image::Provider { .. }) {
+            return unsupported("an image of this host", "an image of the provider's, by its name");
+        }
+        if !spec.ports.is_empty() {
+            return unsupported("a port with an address of its own", "none: the region's network gives one");
+        }
+        if spec.configuration.as_ref().is_some_and(|configuration| configuration.network.is_some()) {
+            return unsupported("a network configuration", "none: the region's network gives one");
+        }
+        if spec.paused {
+            return unsupported("a machine that does not run yet", "one that runs");
+        }
+        Ok(())
+    }
+
+    /// The parameters of a creation: the same for the same machine and attempt, to the letter.
+    fn launch(&self, spec: &MachineSpec, attempt: u32) -> Result<Vec<(String, String)>, MachineError> {
+        let Image::Provider { image, kind } = &spec.image else {
+            return Err(self.rejected("RunInstances", "no image"));
+        };
+        let digest = spec.digest().to_string();
+        let mut pairs: Vec<(String, String)> = [
+            ("ImageId", image.as_str()),
+            ("InstanceType", kind),
+            ("MinCount", "1"),
+            ("MaxCount", "1"),
+            // A guest that powers itself off is over, as one that is terminated.
+            ("InstanceInitiatedShutdownBehavior", "terminate"),
+            ("TagSpecification.1.ResourceType", "instance"),
+        ]
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .into();
+        if let Some(subnet) = &self.region.subnet {
+            pairs.push(("SubnetId".to_owned(), subnet.clone()));
+        }
+        for (at, group) in self.region.groups.iter().enumerate() {
+            pairs.push((format!("SecurityGroupId.{}", at + 1), group.clone()));
+        }
+        if let Some(configuration) = &spec.configuration {
+            let data = base64::engine::general_purpose::STANDARD.encode(&configuration.user_data);
+            pairs.push(("UserData".to_owned(), data));
+        }
+        let tags = [
+            ("Name", format!("{}-{}", self.owner, spec.vm)),
+            (OWNER, self.owner.to_string()),
+            (VM, spec.vm.0.to_string()),
+            (GENERATION, spec.generation.to_string()),
+            (SPEC, digest.clone()),
+            (ATTEMPT, attempt.to_string()),
+        ];
+        for (at, (key, value)) in tags.iter().enumerate() {
+            pairs.push((format!("TagSpecification.1.Tag.{}.Key", at + 1), (*key).to_owned()));
+            pairs.push((format!("TagSpecification.1.Tag.{}.Value", at + 1), value.clone()));
+        }
+        // Not of the generation: where a reply was lost and a later plan asks again before the instance can be seen, the
+        // provider refuses, and makes no second one.
+        let place = format!("{:?} {:?}", self.region.subnet, self.region.groups);
+        let intent = format!("{}/{} {digest} {place} {attempt}", self.owner, spec.vm);
+        pairs.push(("ClientToken".to_owned(), signature::hex(&Sha256::digest(intent))));
+        Ok(pairs)
+    }
+
+    fn machine(&self, instance: &Instance) -> Option<Machine> {
+        let tag = |name: &str| instance.tags.get(name);
+        let mark = Mark {
+            owner: self.owner.clone(),
+            vm: instance.vm()?,
+            generation: tag(GENERATION).and_then(|text| text.parse().ok()).map_or(Generation::default(), Generation),
+            // Where nobody says, it is never old enough to be collected.
+            created: instance.launched.unwrap_or(Timestamp::MAX),
+            spec: tag(SPEC)?.parse().ok()?,
+        };
+        Some(Machine {
+            uuid: mark.uuid(),
+            name: instance.id.clone(),
+            host: instance.zone.clone(),
+            state: instance.state(),
+            since: instance.launched.filter(|_| instance.state() == MachineState::Running),
+            mark,
+        })
+    }
+
+    fn terminate(&self, vm: VmId, instances: &[Instance], gate: &mut Gate) -> Result<u32, MachineError> {
+        let mut writes = 0;
+        for instance in instances {
+            gate.pass(&format!("terminate {} ({vm})", instance.id))?;
+            let parameters = [("InstanceId.1".to_owned(), instance.id.clone())];
+            match self.query.ask("TerminateInstances", &parameters, vm) {
+                // It is gone already.
+                Err(MachineError::Rejected { why, .. }) if why.starts_with("InvalidInstanceID.NotFound") => {}
+                answer => drop(answer?),
+            }
+            writes += 1;
+        }
+        Ok(writes)
+    }
+
+    /// The second and further instances of a machine.
+    fn strays(&self, ours: &[Instance]) -> Vec<(VmId, Instance)> {
+        let mut first = BTreeSet::new();
+        let machines = ours.iter().filter_map(|instance| Some((self.machine(instance)?.mark.vm, instance)));
+        machines.filter(|(vm, _)| !first.insert(*vm)).map(|(vm, instance)| (vm, instance.clone())).collect()
+    }
+
+    fn ours(&self) -> Result<Vec<Instance>, MachineError> {
+        let mut found = self.describe(&[("tag:forebay:owner", self.owner.as_str())], VmId(0))?;
+        found.retain(|instance| self.is_ours(instance) && instance.is_alive());
+        found.sort_by(|a, b| (a.launched, &a.id).cmp(&(b.launched, &b.id)));
+        Ok(found)
+    }
+
+    /// Tags that a hand has taken off and that can be told from the rest, put back.
+    fn mend_tags(&self, spec: &MachineSpec, instance: &Instance, gate: &mut Gate) -> Result<u32, MachineError> {
+        let wanted = [("Name", format!("{}-{}", self.owner, spec.vm)), (GENERATION, spec.generation.to_string())];
+        let missing: Vec<_> = wanted.iter().filter(|(key, _)| !instance.tags.contains_key(*key)).collect();
+        if missing.is_empty() {
+            return Ok(0);
+        }
+        gate.pass(&format!("tags of {} ({})", instance.id, spec.vm))?;
+        let mut parameters = vec![("ResourceId.1".to_owned(), instance.id.clone())];
+        for (at, (key, value)) in missing.iter().enumerate() {
+            parameters.push((format!("Tag.{}.Key", at + 1), (*key).to_owned()));
+            parameters.push((format!("Tag.{}.Value", at + 1), value.clone()));
+        }
+        self.query.ask("CreateTags", &parameters, spec.vm)?;
+        Ok(1)
+    }
+}
+
+impl Instance {
+    fn read(item: &Element) -> Option<Instance> {
+        let text = |path: &str| item.text_at(path).map(str::to_owned);
+        let launched = item.text_at("launchTime").and_then(|text| text.parse::<jiff::Timestamp>().ok());
+        let launched = launched.and_then(|time| u64::try_from(time.as_nanosecond()).ok()).map(Timestamp::from_nanos);
+        let tag = |tag: &Element| Some((tag.text_at("key")?.to_owned(), tag.text_at("value").unwrap_or("").to_owned()));
+        Some(Instance {
+            id: text("instanceId")?,
+            zone: text("placement/availabilityZone").unwrap_or_else(|| "an unknown zone".to_owned()),
+            state: text("instanceState/name").unwrap_or_default(),
+            launched,
+            tags: item.items("tagSet").filter_map(tag).collect(),
+        })
+    }
+
+    fn vm(&self) -> Option<VmId> {
+        self.tags.get(VM)?.parse().ok().map(VmId)
+    }
+
+    fn attempt(&self) -> u32 {
+        self.tags.get(ATTEMPT).and_then(|text| text.parse().ok()).unwrap_or(0)
+    }
+
+    fn state(&self) -> MachineState {
+        match self.state.as_str() {
+            "pending" => MachineState::Booting,
+            "running" => MachineState::Running,
+            "stopping" => MachineState::ShuttingDown,
+            "stopped" => MachineState::ShutOff,
+            _ => MachineState::Unknown,
+        }
+    }
+
+    /// One that is being terminated cannot be kept from it.
+    fn is_alive(&self) -> bool {
+        !matches!(self.state.as_str(), "shutting-down" | "terminated")
+    }
+}
+
+impl MachineExecutor for Ec2Executor {
+    fn hypervisor(&self) -> String {
+        self.region.endpoint.clone()
+    }
+
+    fn owner(&self) -> &Owner {
+        &self.owner
+    }
+
+    fn capabilities(&self) -> MachineCapabilities {
+        MachineCapabilities {
+            graceful_stop: false,
+            statistics: false,
+            paused_creation: false,
+            idempotent_creation: true,
+            native_token: true,
+            configuration: true,
+            ports: false,
+            restart: false,
+        }
+    }
+
+    fn list(&mut self) -> Result<Inventory, MachineError> {
+        let mut all = self.describe(&[], VmId(0))?;
+        all.retain(Instance::is_alive);
+        all.sort_by(|a, b| (a.launched, &a.id).cmp(&(b.launched, &b.id)));
+        let (ours, foreign): (Vec<_>, Vec<_>) = all.into_iter().partition(|instance| self.is_ours(instance));
+        let mut inventory = Inventory::default();
+        for instance in &ours {
+            match self.machine(instance) {
+                Some(machine) => drop(inventory.machines.entry(machine.mark.vm).or_insert(machine)),
+                // Whoever took the rest of its tags away has to say what it is.
+                None => inventory.foreign.push(format!("{}, which has lost tags of ours", instance.id)),
+            }
+        }
+        let named = |(vm, instance): (VmId, Instance)| format!("{}, beside what is {vm}", instance.id);
+        inventory.strays = self.strays(&ours).into_iter().map(named).collect();
+        inventory.foreign.extend(foreign.into_iter().map(|instance| instance.id));
+        Ok(inventory)
+    }
+
+    fn create(&mut self, spec: &MachineSpec, gate: &mut Gate) -> Result<Done, MachineError> {
+        self.check(spec)?;
+        let (vm, digest) = (spec.vm, spec.digest());
+        let known = self.of(vm)?;
+        if let Some(instance) = known.iter().find(|instance| instance.is_alive()) {
+            let standing = instance.tags.get(SPEC).and_then(|text| text.parse().ok());
+            return match standing {
+                Some(standing) if standing != digest => Err(MachineError::Conflict { vm, standing, given: digest }),
+                Some(_) if instance.state() == MachineState::ShutOff => {
+                    Err(self.rejected(&format!("start {vm}"), "it was stopped by a hand; remove it first"))
+                }
+                Some(_) => self.mend_tags(spec, instance, gate).map(|writes| Done { writes }),
+                None => Err(self.rejected(&format!("adopt {vm}"), "its tag forebay:spec is gone; remove it first")),
+            };
+        }
+        let first = known.iter().map(|dead| dead.attempt() + 1).max().unwrap_or(0);
+        for attempt in first..first.saturating_add(ATTEMPTS_MOST) {
+            gate.pass(&format!("run {vm}, attempt {attempt}"))?;
+            let reply = self.query.ask("RunInstances", &self.launch(spec, attempt)?, vm)?;
+            let instance = reply.items("instancesSet").next().and_then(Instance::read);
+            let Some(instance) = instance else {
+                return Err(self.rejected("RunInstances", "no instance in its answer"));
+            };
+            // An instance that ended long ago, from an attempt that nobody remembers.
+            if instance.is_alive() {
+                return Ok(Done { writes: attempt - first + 1 });
+            }
+        }
+        let difference = format!("{ATTEMPTS_MOST} attempts all gave instances that have ended");
+        Err(MachineError::NotVerified { endpoint: self.hypervisor(), vm, difference })
+    }
+
+    fn resume(&mut self, _vm: VmId, _gate: &mut Gate) -> Result<Done, MachineError> {
+        Ok(Done::default())
+    }
+
+    fn shut_down(&mut self, _vm: VmId, _gate: &mut Gate) -> Result<Done, MachineError> {
+        let what = "an end by itself".to_owned();
+        Err(MachineError::Unsupported { endpoint: self.hypervisor(), what, allowed: "destroy" })
+    }
+
+    fn destroy(&mut self, vm: VmId, gate: &mut Gate) -> Result<Done, MachineError> {
+        let writes = self.terminate(vm, &self.alive(vm)?, gate)?;
+        match self.alive(vm)?.first() {
+            None => Ok(Done { writes }),
+            Some(left) => {
+                let difference = format!("{} is {}", left.id, left.state);
+                Err(MachineError::NotVerified { endpoint: self.hypervisor(), vm, difference })
+            }
+        }
+    }
+
+    fn remove(&mut self, vm: VmId, gate: &mut Gate) -> Result<Done, MachineError> {
+        self.destroy(vm, gate)
+    }
+
+    fn sweep(&mut self, gate: &mut Gate) -> Result<Done, MachineError> {
+        let mut writes = 0;
+        for (vm, stray) in self.strays(&self.ours()?) {
+            writes += self.terminate(vm, &[stray], gate)?;
+        }
+        Ok(Done { writes })
+    }
+
+    fn statistics(&mut self) -> Result<BTreeMap<VmId, MachineStatistics>, MachineError> {
+        Ok(BTreeMap::new())
+    }
+}
