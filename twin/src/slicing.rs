@@ -2,11 +2,11 @@
 //! link, what it may take at most, who goes first, how its packets are marked, and what delay it bears.
 //!
 //! A guarantee is the quantile of demand that the policy sized for, or what was seen with headroom, or what the
-//! operator fixed. What a slice asks for moves in steps and not too far at once ([`pace`]); what the slices of a link
-//! ask for is admitted together, and who gives way is told why ([`admission`]). What a link can carry now bounds it,
+//! operator fixed. What a slice asks for moves in steps and not too far at once (`pace`); what the slices of a link
+//! ask for is admitted together, and who gives way is told why (`admission`). What a link can carry now bounds it,
 //! when that was seen.
 //!
-//! A slice stands when somebody needs it ([`standing`]): from the plan that first launches a machine for it, until no
+//! A slice stands when somebody needs it (`standing`): from the plan that first launches a machine for it, until no
 //! machine of it is left and it has been idle for a while. Between the two, [`forebay_world::Plan::diff`] sees to the
 //! order: slices before machines, machines before slices go.
 //!
