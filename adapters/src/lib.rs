@@ -14,6 +14,7 @@
 //! | [`events`] | calendars and tables of events outside, once or as feeds that are kept up to date |
 //! | [`geography`] | prefix tables and MMDB databases: address → region |
 //! | [`slices`] | what stands on real links, and makes it what a plan wants |
+//! | [`steering`] | what name servers answer, and makes it what a plan wants |
 //! | [`netlink`] | queueing disciplines, HTB classes and filters of a device; writes them as well |
 //! | [`ovsdb`] | Open vSwitch's and OVN's databases, and changes them |
 //!
@@ -57,6 +58,7 @@ pub mod recording;
 mod repeats;
 mod route53;
 pub mod slices;
+pub mod steering;
 mod table;
 pub mod tail;
 mod unbound;
