@@ -19,7 +19,7 @@
 
 mod answers;
 mod apportion;
-// mod ask;
+mod ask;
 mod dns_name;
 mod error;
 mod executor;
@@ -30,9 +30,9 @@ mod marker;
 // pub mod powerdns;
 pub mod rails;
 mod record_set;
-// pub mod responder;
-// pub mod rfc2136;
-// mod secret;
+pub mod responder;
+pub mod rfc2136;
+mod secret;
 mod standing;
 mod zone;
 
@@ -45,5 +45,5 @@ pub use executor::{Applied, SteeringCapabilities, SteeringExecutor, Weights};
 pub use expressed::Expressed;
 pub use guarded::{Guarded, GuardedStep};
 pub use rails::{Drain, Rails, Remark};
-// pub use secret::{Secret, TsigKey};
+pub use secret::{Secret, TsigKey};
 pub use standing::{Standing, StandingName};

@@ -7,3 +7,5 @@
 
 mod conformance;
 mod fake;
+mod rfc2136;
+mod servers;

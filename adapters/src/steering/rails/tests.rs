@@ -160,7 +160,8 @@ proptest! {
                 prop_assert_eq!(answered.values().sum::<u32>(), WHOLE);
                 if healthy.is_empty() {
                     // The last good stay as they are among themselves.
-                    prop_assert!(step.remarks.iter().any(|r| matches!(r, Remark::LastGoodKept { .. })));
+                    let said = step.remarks.iter().any(|remark| matches!(remark, Remark::LastGoodKept { .. }));
+                    prop_assert!(said);
                 } else {
                     for address in answered.keys() {
                         prop_assert!(healthy.iter().any(|at| self::address(*at) == *address), "{address} is unhealthy");
