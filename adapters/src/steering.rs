@@ -27,7 +27,8 @@ mod expressed;
 pub mod fake;
 mod guarded;
 mod marker;
-// pub mod powerdns;
+#[cfg(feature = "fetch")]
+pub mod powerdns;
 pub mod rails;
 mod record_set;
 pub mod responder;

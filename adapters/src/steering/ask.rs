@@ -190,9 +190,9 @@ impl Asker {
         let endpoint = self.endpoint();
         let name = signed.key().name();
         let credentials = |why: String, hint| Err(SteeringError::Credentials { endpoint: endpoint.clone(), why, hint });
-        let tsig = answer.get_last_additional::<Tsig<_, _>>().map(|record| {
-            (record.data().error(), record.data().time_signed(), record.data().other_time())
-        });
+        let tsig = answer
+            .get_last_additional::<Tsig<_, _>>()
+            .map(|record| (record.data().error(), record.data().time_signed(), record.data().other_time()));
         // Before the signature: that of a message about the time may itself be out of time.
         if let Some((TsigRcode::BADTIME, _, Some(theirs))) = tsig {
             return Err(SteeringError::Clock { endpoint, ours, theirs: theirs.into() });

@@ -13,6 +13,10 @@ pub(super) enum Kind {
     Cname,
     Txt,
     /// A script of PowerDNS.
+    #[cfg_attr(
+        not(feature = "fetch"),
+        allow(dead_code, reason = "only the API over HTTP knows scripts and types by name")
+    )]
     Lua,
     /// Addresses with weights by region, of the server in memory.
     Pool,
@@ -30,6 +34,10 @@ impl Kind {
         }
     }
 
+    #[cfg_attr(
+        not(feature = "fetch"),
+        allow(dead_code, reason = "only the API over HTTP knows scripts and types by name")
+    )]
     pub(super) fn parse(name: &str) -> Option<Kind> {
         [Kind::A, Kind::Aaaa, Kind::Cname, Kind::Txt, Kind::Lua].into_iter().find(|kind| kind.name() == name)
     }

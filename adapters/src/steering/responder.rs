@@ -11,7 +11,7 @@
 //! Weights are exact and sticky: each client network draws, once and for all, a number for each address, and gets the
 //! address of the best number for its weight (rendezvous hashing, Thaler and Ravishankar 1998, weighted by logarithms). So
 //! the same network gets the same address as long as that is answered, and of a change of weights move the clients that have
-//! to and no others. A network is what a resolver says of its client (RFC 7871), else the resolver's own /24 or /56.
+//! to and few others: all those of an address that goes, and none but those. A network is what a resolver says of its client (RFC 7871), else the resolver's own /24 or /56.
 //!
 //! Beyond addresses it answers SOA and NS of its zone, the addresses of its own name servers, and that there is nothing
 //! else. No recursion, no transfers, no signatures.

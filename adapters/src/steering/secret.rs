@@ -10,6 +10,7 @@ use super::SteeringError;
 
 /// A key that is a line of text.
 #[derive(Clone)]
+#[cfg_attr(not(feature = "fetch"), allow(dead_code, reason = "only the API over HTTP has such a key"))]
 pub struct Secret(String);
 
 /// A key for signatures (RFC 8945): its name, its algorithm and its secret.
@@ -45,6 +46,7 @@ impl Secret {
         Ok(Secret(text.to_owned()))
     }
 
+    #[cfg_attr(not(feature = "fetch"), allow(dead_code, reason = "only the API over HTTP has such a key"))]
     pub(super) fn expose(&self) -> &str {
         &self.0
     }
@@ -69,7 +71,8 @@ impl TsigKey {
     }
 
     fn from_text(source: &str, text: &str) -> Result<TsigKey, SteeringError> {
-        let form = "no key; allowed: key \"NAME\" { algorithm hmac-sha256; secret \"BASE64\"; }; or hmac-sha256:NAME:BASE64";
+        let form =
+            "no key; allowed: key \"NAME\" { algorithm hmac-sha256; secret \"BASE64\"; }; or hmac-sha256:NAME:BASE64";
         let parts = if text.contains('{') { in_braces(text) } else { in_line(text) };
         let (algorithm, name, secret) = parts.ok_or_else(|| wrong(source, form))?;
         let algorithm = match algorithm.to_ascii_lowercase().trim_end_matches('.') {
@@ -84,7 +87,9 @@ impl TsigKey {
         if secret.len() < 16 {
             return Err(wrong(source, "a secret of less than 16 bytes; make one with tsig-keygen"));
         }
-        Ok(TsigKey(Key::new(algorithm, &secret, name, None, None).map_err(|_| wrong(source, "no key that can be used"))?))
+        Ok(TsigKey(
+            Key::new(algorithm, &secret, name, None, None).map_err(|_| wrong(source, "no key that can be used"))?,
+        ))
     }
 
     /// The name that the server knows it by.

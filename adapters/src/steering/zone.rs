@@ -22,7 +22,7 @@ use super::{Gate, SteeringError};
 use registry::{Registry, Writer};
 
 /// How long a writer stays the only one after its last word, unless told otherwise \[s\].
-const LEASE_SECONDS: u32 = 600;
+const LEASE_SECONDS: u32 = 120;
 /// Time to live of marks and lists \[s\]: nobody but their owner asks for them.
 const MARK_TTL_SECONDS: u32 = 5;
 /// Longest mark, so that it fits a record (RFC 1035 section 3.2.1) with all its counts.
@@ -142,9 +142,9 @@ impl<S: RecordStore> Zone<S> {
         Ok(Zone { store, options, writer, held: None })
     }
 
-    #[cfg(test)]
-    pub(super) fn abandon(mut self) {
-        self.held = None;
+    #[cfg(feature = "fetch")]
+    pub(super) fn store(&self) -> &S {
+        &self.store
     }
 
     fn registry_name(&self) -> Result<DnsName, SteeringError> {

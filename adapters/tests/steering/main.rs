@@ -7,5 +7,7 @@
 
 mod conformance;
 mod fake;
+mod powerdns;
+mod responder;
 mod rfc2136;
 mod servers;

@@ -27,10 +27,11 @@ impl Updated {
 }
 
 /// What a transfer of the zone shows.
-fn transferred(ground: &Ground) -> Vec<String> {
+pub(super) fn transferred(ground: &Ground) -> Vec<String> {
     let key = std::fs::read_to_string(ground.path("key")).unwrap();
     let lines = ground.dig(&["-y", key.trim(), "cdn.test", "AXFR"]);
-    let mut lines: Vec<String> = lines.lines().filter(|line| line.contains(" IN ") || line.contains("\tIN\t")).map(str::to_owned).collect();
+    let mut lines: Vec<String> =
+        lines.lines().filter(|line| line.contains(" IN ") || line.contains("\tIN\t")).map(str::to_owned).collect();
     lines.retain(|line| !line.contains("SOA") && !line.contains("TSIG"));
     lines.sort();
     lines.dedup();
@@ -38,7 +39,7 @@ fn transferred(ground: &Ground) -> Vec<String> {
     lines
 }
 
-fn is_foreign(line: &str) -> bool {
+pub(super) fn is_foreign(line: &str) -> bool {
     ["www.", "ns.", "*.", "cdn.test."].iter().any(|begin| line.starts_with(begin))
 }
 
@@ -65,9 +66,13 @@ impl Rig for Updated {
             1 => "update delete video.cdn.test. A\n",
             2 => "update delete video.cdn.test. A\nupdate add video.cdn.test. 999 A 192.0.2.11\n",
             3 => "update delete _forebay.video.cdn.test. TXT\n",
-            4 => "update delete _forebay.video.cdn.test. TXT\nupdate add _forebay.video.cdn.test. 5 TXT \"what is\" \"this\"\n",
+            4 => {
+                "update delete _forebay.video.cdn.test. TXT\nupdate add _forebay.video.cdn.test. 5 TXT \"what is\" \"this\"\n"
+            }
             5 => "update delete _forebay._forebay.cdn.test. TXT\n",
-            6 => "update delete video.cdn.test. A\nupdate delete video.cdn.test. AAAA\nupdate add video.cdn.test. 20 CNAME www.cdn.test.\n",
+            6 => {
+                "update delete video.cdn.test. A\nupdate delete video.cdn.test. AAAA\nupdate add video.cdn.test. 20 CNAME www.cdn.test.\n"
+            }
             _ => return false,
         };
         self.ground.borrow().nsupdate(lines);
@@ -125,7 +130,7 @@ fn knot() -> Ground {
          key:\n  - id: steer\n    algorithm: hmac-sha256\n    secret: @SECRET@\n\
          acl:\n  - id: steer\n    key: steer\n    action: [update, transfer]\n\
          template:\n  - id: default\n    storage: \"@RUN@\"\n    file: \"%s.zone\"\n\
-         zone:\n  - domain: cdn.test.\n    acl: steer\n    zonefile-sync: -1\n    journal-content: all\n",
+         zone:\n  - domain: cdn.test.\n    acl: steer\n    zonefile-sync: 0\n",
     );
     ground.start(&["-c", configuration.to_str().unwrap()]);
     ground
@@ -260,7 +265,10 @@ fn a_key_that_may_not_change_the_zone_is_told_so() {
     if !have(&["named"]) {
         return;
     }
-    let rig = Updated { ground: RefCell::new(bind("update-policy { grant reader zonesub ANY; };")), transport: Transport::Tcp };
+    let rig = Updated {
+        ground: RefCell::new(bind("update-policy { grant reader zonesub ANY; };")),
+        transport: Transport::Tcp,
+    };
     let error = error_of(&rig, "key", |_| ());
     assert!(matches!(&error, SteeringError::Credentials { why, .. } if why.contains("REFUSED")), "{error:?}");
     let port = rig.ground.borrow().port.to_string();

@@ -55,6 +55,9 @@ pub(super) fn respond_counted(
         return None;
     };
     let edns = edns(&query);
+    if edns.subnet.is_some() {
+        count(&counting.with_subnet);
+    }
     let room = match transported {
         Transported::Tcp => usize::from(u16::MAX),
         Transported::Udp if edns.there => edns.payload.clamp(PLAIN_BYTES, DATAGRAM_BYTES),
@@ -147,7 +150,12 @@ impl Answer<'_> {
     }
 
     /// The sections of an answer to a name of the zone.
-    fn answered(&mut self, name: &Name<Vec<u8>>, zone: &Name<Vec<u8>>, qtype: Rtype) -> Option<AdditionalBuilder<Target>> {
+    fn answered(
+        &mut self,
+        name: &Name<Vec<u8>>,
+        zone: &Name<Vec<u8>>,
+        qtype: Rtype,
+    ) -> Option<AdditionalBuilder<Target>> {
         let subzone = &self.table.zone;
         let ttl = Ttl::from_secs(subzone.negative_ttl_seconds);
         let mut answer = self.start(Rcode::NOERROR)?;
@@ -176,7 +184,8 @@ impl Answer<'_> {
         let found = match server {
             Some((server, addresses)) if server.is_within(&subzone.name) => {
                 let v6 = qtype == Rtype::AAAA;
-                let of_type = addresses.iter().filter(|a| a.is_ipv6() == v6 && [Rtype::A, Rtype::AAAA].contains(&qtype));
+                let of_type =
+                    addresses.iter().filter(|a| a.is_ipv6() == v6 && [Rtype::A, Rtype::AAAA].contains(&qtype));
                 let of_type: Vec<IpAddr> = of_type.copied().collect();
                 if !of_type.is_empty() {
                     count(&self.counting.answered);
@@ -236,7 +245,11 @@ impl Answer<'_> {
         self.table.zone.name_servers.keys().any(|server| wire_name(server).ends_with(name))
     }
 
-    fn negative(&self, mut authority: AuthorityBuilder<Target>, zone: &Name<Vec<u8>>) -> Option<AdditionalBuilder<Target>> {
+    fn negative(
+        &self,
+        mut authority: AuthorityBuilder<Target>,
+        zone: &Name<Vec<u8>>,
+    ) -> Option<AdditionalBuilder<Target>> {
         let ttl = Ttl::from_secs(self.table.zone.negative_ttl_seconds);
         authority.push((zone, ttl, self.soa())).ok()?;
         Some(authority.additional())
@@ -315,7 +328,12 @@ fn charstr(bytes: &'static [u8]) -> Option<domain::base::CharStr<&'static [u8]>>
     domain::base::CharStr::from_octets(bytes).ok()
 }
 
-fn push_address<T: Composer>(section: &mut AdditionalBuilder<T>, name: &Name<Vec<u8>>, ttl: Ttl, address: IpAddr) -> Option<()> {
+fn push_address<T: Composer>(
+    section: &mut AdditionalBuilder<T>,
+    name: &Name<Vec<u8>>,
+    ttl: Ttl,
+    address: IpAddr,
+) -> Option<()> {
     match address {
         IpAddr::V4(v4) => section.push((name, ttl, A::new(v4))).ok(),
         IpAddr::V6(v6) => section.push((name, ttl, Aaaa::new(v6))).ok(),

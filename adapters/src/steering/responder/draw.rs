@@ -63,7 +63,8 @@ mod tests {
     const NETWORKS: u32 = 40_000;
 
     fn candidates(weights: &[u32]) -> Vec<Candidate> {
-        let candidate = |(at, parts): (usize, &u32)| Candidate::new("a.test", IpAddr::from([192, 0, 2, at as u8]), *parts);
+        let candidate =
+            |(at, parts): (usize, &u32)| Candidate::new("a.test", IpAddr::from([192, 0, 2, at as u8]), *parts);
         weights.iter().enumerate().filter(|(_, parts)| **parts > 0).map(candidate).collect()
     }
 
@@ -92,11 +93,15 @@ mod tests {
     #[test]
     fn as_many_move_as_the_weights_do_and_all_of_them_there() {
         let before = drawn(&[5000, 3000, 2000]);
-        for (after, moved) in [([4500, 3000, 2500], 0.05), ([5000, 3000, 2000], 0.0), ([5000, 5000, 0], 0.2), ([0, 3000, 2000], 0.5)] {
+        for (after, moved) in
+            [([4500, 3000, 2500], 0.05), ([5000, 3000, 2000], 0.0), ([5000, 5000, 0], 0.2), ([0, 3000, 2000], 0.5)]
+        {
             let after_shares = drawn(&after);
             let movers = before.iter().zip(&after_shares).filter(|(a, b)| a != b).count();
-            // Some between those whose weights stay may move, as the sum changes against them; here none does.
-            assert!(movers == 0 && moved == 0.0 || errors(movers, moved) < 5.0, "{movers} moved for {moved}");
+            // Those that must, and those that an address which gains takes from one that stays: half as many at most here.
+            let share = movers as f64 / f64::from(NETWORKS);
+            let room = 5.0 * (moved / f64::from(NETWORKS)).sqrt();
+            assert!(share >= moved - room && share <= 1.5 * moved + room, "{share} moved for {moved}");
         }
         // From an address that is gone, its clients go and nobody else does.
         let without = drawn(&[5000, 3000, 0]);

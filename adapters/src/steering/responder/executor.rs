@@ -66,7 +66,10 @@ impl Kept {
         for (at, line) in lines.enumerate() {
             let parts = line.split_once('\t').and_then(|(name, mark)| Some((name.parse().ok()?, Marker::parse(mark)?)));
             let Some((name, mark)) = parts else {
-                return Err(wrong(at + 2, "not a name and its mark; hint: move the file away to begin with no answers".to_owned()));
+                return Err(wrong(
+                    at + 2,
+                    "not a name and its mark; hint: move the file away to begin with no answers".to_owned(),
+                ));
             };
             kept.marks.insert(name, mark);
         }
@@ -159,6 +162,8 @@ impl ResponderExecutor {
         gate.pass(what)?;
         let region_of = self.shared.regions.as_ref().map(|(region_of, _)| Arc::clone(region_of));
         let mut current = guard(&self.shared.kept);
+        // One that has ended meanwhile keeps nothing any more: another may have its file.
+        self.running()?;
         if let Some(path) = &self.shared.state {
             kept.write(path, &self.shared.zone.name)?;
         }

@@ -81,9 +81,8 @@ mod tests {
     fn a_network_gets_its_rate_and_others_theirs() {
         let mut limiter = Limiter::new(RateLimit { answers_per_second: 10, burst_seconds: 2 });
         let one: IpAddr = "192.0.2.1".parse().unwrap();
-        let verdicts = |limiter: &mut Limiter, at: u64| -> Vec<Verdict> {
-            (0..30).map(|_| limiter.verdict_at(one, at)).collect()
-        };
+        let verdicts =
+            |limiter: &mut Limiter, at: u64| -> Vec<Verdict> { (0..30).map(|_| limiter.verdict_at(one, at)).collect() };
         let first = verdicts(&mut limiter, 0);
         assert_eq!(first[..20], [Verdict::Send; 20]);
         assert_eq!(first[20..24], [Verdict::SendCut, Verdict::Drop, Verdict::SendCut, Verdict::Drop]);

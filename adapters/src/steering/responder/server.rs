@@ -38,6 +38,8 @@ pub struct ResponderOptions {
 pub struct Responder {
     pub(super) shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
+    /// Nobody else's responder keeps its state in the same file.
+    _lock: Option<File>,
 }
 
 /// What threads and executors share.
@@ -56,8 +58,6 @@ pub(super) struct Shared {
     pub(super) ended: AtomicBool,
     counting: Counting,
     connections: AtomicUsize,
-    /// Nobody else's responder keeps its state in the same file.
-    _lock: Option<File>,
 }
 
 /// How long a thread waits before it looks whether all is over.
@@ -92,10 +92,10 @@ impl Responder {
             ended: AtomicBool::new(false),
             counting: Counting::default(),
             connections: AtomicUsize::new(0),
-            _lock: lock,
         });
-        let mut responder = Responder { shared, threads: Vec::new() };
-        let failed = |error: std::io::Error| SteeringError::Kept { path: "a socket".to_owned(), why: error.to_string() };
+        let mut responder = Responder { shared, threads: Vec::new(), _lock: lock };
+        let failed =
+            |error: std::io::Error| SteeringError::Kept { path: "a socket".to_owned(), why: error.to_string() };
         for socket in udp {
             socket.set_read_timeout(Some(GLANCE)).map_err(failed)?;
             let shared = Arc::clone(&responder.shared);
@@ -126,6 +126,11 @@ impl Drop for Responder {
         for thread in self.threads.drain(..) {
             // One that panicked has said so.
             let _ = thread.join();
+        }
+        // Connections end within a glance, but for what they are sending.
+        let begun = Instant::now();
+        while self.shared.connections.load(Ordering::Acquire) > 0 && begun.elapsed() < IDLE {
+            std::thread::sleep(Duration::from_millis(10));
         }
     }
 }
@@ -253,7 +258,9 @@ fn read_whole(shared: &Shared, mut stream: &TcpStream, buffer: &mut [u8]) -> std
         match stream.read(&mut buffer[at..]) {
             Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
             Ok(length) => at += length,
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted) => {
+            Err(error)
+                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted) =>
+            {
                 if shared.is_over() || begun.elapsed() > IDLE {
                     return Err(ErrorKind::TimedOut.into());
                 }

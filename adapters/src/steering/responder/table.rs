@@ -67,9 +67,14 @@ impl SubZone {
     pub fn check(&self) -> Result<(), SteeringError> {
         let contradiction = |what: String| Err(SteeringError::Contradiction { what });
         if self.name_servers.is_empty() || self.name_servers.len() > 13 {
-            return contradiction(format!("{} name servers of {}; allowed: 1 to 13", self.name_servers.len(), self.name));
+            return contradiction(format!(
+                "{} name servers of {}; allowed: 1 to 13",
+                self.name_servers.len(),
+                self.name
+            ));
         }
-        let bare = |(server, addresses): &(&DnsName, &Vec<IpAddr>)| server.is_within(&self.name) && addresses.is_empty();
+        let bare =
+            |(server, addresses): &(&DnsName, &Vec<IpAddr>)| server.is_within(&self.name) && addresses.is_empty();
         if let Some((server, _)) = self.name_servers.iter().find(bare) {
             return contradiction(format!("name server {server} is within {} and has no address", self.name));
         }
