@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -37,7 +37,7 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Kept {
     /// Keeps other responders off the file.
-    pub(super) fn lock(path: &PathBuf) -> Result<File, SteeringError> {
+    pub(super) fn lock(path: &Path) -> Result<File, SteeringError> {
         let lock = path.with_extension("lock");
         let file = File::create(&lock).map_err(|error| cannot_keep(&lock, &error))?;
         match file.try_lock() {

@@ -76,7 +76,7 @@ impl Responder {
     pub fn start(options: ResponderOptions) -> Result<Responder, SteeringError> {
         let ResponderOptions { zone, udp, tcp, regions, state, rate_limit } = options;
         zone.check()?;
-        let lock = state.as_ref().map(Kept::lock).transpose()?;
+        let lock = state.as_deref().map(Kept::lock).transpose()?;
         let kept = state.as_ref().map_or(Ok(Kept::default()), |path| Kept::read(path, &zone.name))?;
         let table = kept.table(&zone, regions.as_ref().map(|(region_of, _)| Arc::clone(region_of)));
         let address = udp.first().and_then(|socket| socket.local_addr().ok());
