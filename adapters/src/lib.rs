@@ -15,6 +15,7 @@
 //! | [`geography`] | prefix tables and MMDB databases: address → region |
 //! | [`machines`] | what runs on real hypervisors, and makes it what a plan wants |
 //! | [`slices`] | what stands on real links, and makes it what a plan wants |
+//! | [`steering`] | what name servers answer, and makes it what a plan wants |
 //! | [`netlink`] | queueing disciplines, HTB classes and filters of a device; writes them as well |
 //! | [`ovsdb`] | Open vSwitch's and OVN's databases, and changes them |
 //!
@@ -59,6 +60,7 @@ pub mod recording;
 mod repeats;
 mod route53;
 pub mod slices;
+pub mod steering;
 mod table;
 pub mod tail;
 mod unbound;

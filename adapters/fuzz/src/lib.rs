@@ -1,13 +1,18 @@
-//! What fuzz targets do: read bytes as a log of a format, whole and dribbling, as a feed of events, or as what an OVSDB
-//! server says, and hold what comes of it to what is promised.
+//! What fuzz targets do: read bytes as a log of a format, whole and dribbling, as a feed of events, as what an OVSDB server
+//! says, or as what somebody asks our own name server, and hold what comes of it to what is promised.
 
 use std::io::{self, Cursor, Read};
+use std::net::IpAddr;
 use std::path::Path;
+use std::sync::{Arc, OnceLock};
 
 use forebay_adapters::events::{EventOptions, UPLIFTS, parse_events};
 use forebay_adapters::ovsdb::{Datum, Message, MessageError, MessageReader, Row, Schema};
 use forebay_adapters::query::read_queries_from;
+use forebay_adapters::steering::responder::{RegionOf, SubZone, Table, Transported, respond};
+use forebay_adapters::steering::{Clients, DnsName, Share, Shares, WHOLE};
 use forebay_adapters::{Input, LogFormat, QueryReport, ReadError, ReadOptions};
+use forebay_world::RegionId;
 
 /// Reads bytes as a log; `None` for the format tells it by content.
 pub fn read_log(format: Option<LogFormat>, bytes: &[u8]) {
@@ -41,6 +46,46 @@ pub fn read_events(bytes: &[u8]) {
         }
         Err(error) => assert!(!error.hint().is_empty() && !error.allowed().is_empty(), "{error}"),
     }
+}
+
+/// Asks our own name server: whatever is asked, the answer fits, is one to that message, and is the same by the same way.
+pub fn ask_responder(bytes: &[u8]) {
+    static TABLE: OnceLock<Table> = OnceLock::new();
+    let table = TABLE.get_or_init(table);
+    let from = "198.51.100.77".parse().expect("an address");
+    for (transported, most) in [(Transported::Udp, 1232), (Transported::Tcp, 65_535)] {
+        let answer = respond(table, bytes, from, transported);
+        if let Some(answer) = &answer {
+            assert!(answer.len() >= 12 && answer.len() <= most && answer[..2] == bytes[..2] && answer[2] & 0x80 != 0);
+        }
+        assert_eq!(answer, respond(table, bytes, from, transported));
+    }
+}
+
+fn table() -> Table {
+    let name = |text: &str| -> DnsName { text.parse().expect("a name") };
+    let pool = |members: &[(&str, u32)]| {
+        let share = |(address, parts): &(&str, u32)| {
+            (address.parse().expect("an address"), Share { site: RegionId(0), parts: *parts })
+        };
+        members.iter().map(share).collect()
+    };
+    let others = pool(&[("192.0.2.1", 7_000), ("192.0.2.2", 3_000), ("2001:db8::1", WHOLE)]);
+    let region = pool(&[("192.0.2.3", WHOLE)]);
+    let pools = [(Clients::Others, others), (Clients::Region("ams".to_owned()), region)].into();
+    let names = [(name("v.e.t"), Shares { ttl_seconds: 20, pools })].into();
+    let zone = SubZone {
+        name: name("e.t"),
+        name_servers: [(name("ns.e.t"), vec![from_here()])].into(),
+        hostmaster: name("admin.t"),
+        negative_ttl_seconds: 20,
+    };
+    let region_of: RegionOf = Arc::new(|network| network.contains(from_here()).then(|| "ams".to_owned()));
+    Table::new(zone, 1, Some(region_of), &names)
+}
+
+fn from_here() -> IpAddr {
+    IpAddr::from([203, 0, 113, 1])
 }
 
 /// Reads bytes as messages of an OVSDB server: what comes does not depend on the pieces, and what is data in a message is

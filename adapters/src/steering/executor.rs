@@ -1,0 +1,85 @@
+//! What every executor of steering can do.
+
+use forebay_world::Acknowledgement;
+
+use super::answers::Answers;
+use super::standing::Standing;
+use super::{Gate, SteeringError};
+
+/// Makes a name server answer what shall be answered.
+pub trait SteeringExecutor {
+    /// Where it writes, as operators know it: `zone cdn.example at 192.0.2.53:53`.
+    fn place(&self) -> String;
+
+    /// What it can express there.
+    fn capabilities(&self) -> SteeringCapabilities;
+
+    /// What stands. Reads only.
+    ///
+    /// # Errors
+    /// [`SteeringError`] when it cannot be seen.
+    fn read(&mut self) -> Result<Standing, SteeringError>;
+
+    /// Makes what is answered what shall be, and asks for it. Writes only what differs: the same answers once more write
+    /// nothing. What is no longer wanted goes last.
+    ///
+    /// # Errors
+    /// [`SteeringError`]. After a refusal nothing has been written; after anything else, the same call again goes on from
+    /// what has been.
+    fn apply(&mut self, wanted: &Answers, gate: &mut Gate) -> Result<Applied, SteeringError>;
+
+    /// Removes everything that bears our mark.
+    ///
+    /// # Errors
+    /// [`SteeringError`], as [`SteeringExecutor::apply`].
+    fn remove(&mut self, gate: &mut Gate) -> Result<Applied, SteeringError>;
+
+    /// Takes the last generation back: every name that it changed is answered as before it, however often that generation
+    /// was applied and wherever it was interrupted. Once more writes nothing. The generation stands as it was, so that older
+    /// answers stay stale; the same generation applied again does all of it again.
+    ///
+    /// # Errors
+    /// [`SteeringError::NothingToRollBack`], and as [`SteeringExecutor::apply`].
+    fn rollback(&mut self, gate: &mut Gate) -> Result<Applied, SteeringError>;
+}
+
+/// What an executor can express.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SteeringCapabilities {
+    /// How weights are kept.
+    pub weights: Weights,
+    /// Whether clients of different regions can be answered differently.
+    pub per_region: bool,
+    /// Whether the time to live can be set.
+    pub ttl: bool,
+    /// What is known after a write.
+    pub acknowledgement: Acknowledgement,
+}
+
+/// How weights are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Weights {
+    /// Not at all: every address that is answered counts the same.
+    None,
+    /// Between sites, by how many of their addresses are answered.
+    ByAnswers {
+        /// Most records of a set.
+        most: usize,
+    },
+    /// By a script of the server's, that picks an address for each client.
+    ByScript,
+    /// As they are, whatever they are.
+    Exact,
+}
+
+/// What was done.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Applied {
+    /// Writes of answers; none when everything stood already. What a writer writes to be the only one does not count.
+    pub writes: u32,
+    /// What is known of them.
+    pub acknowledgement: Acknowledgement,
+    /// Largest share of a name's clients, 0 to 1, that is answered otherwise than the weights say, for want of a finer
+    /// way to express them.
+    pub share_off: f64,
+}
