@@ -225,6 +225,26 @@ impl LibvirtExecutor {
             Ok(()) => Err(self.not_verified(vm, format!("it is {now:?} after: {what}"))),
         }
     }
+
+    fn end(&mut self, vm: VmId, gate: &mut Gate) -> Result<u32, MachineError> {
+        self.change(vm, "end", gate, Domain::destroy, |state| !is_alive(state))
+    }
+
+    fn take_away(&mut self, vm: VmId, gate: &mut Gate) -> Result<u32, MachineError> {
+        let mut writes = self.end(vm, gate)?;
+        writes += self.change(vm, "undefine", gate, Domain::undefine, |state| state.is_none())?;
+        // Last: by it the rest is found.
+        if self.seen(vm)?.is_some() {
+            let what = format!("folder of {vm} away");
+            gate.pass(&what)?;
+            self.folder.remove(vm).map_err(|error| self.rejected(what, error))?;
+            writes += 1;
+        }
+        match self.seen(vm)? {
+            None => Ok(writes),
+            Some(_) => Err(self.not_verified(vm, "it is still there".to_owned())),
+        }
+    }
 }
 
 fn is_alive(state: Option<MachineState>) -> bool {
@@ -359,7 +379,7 @@ impl MachineExecutor for LibvirtExecutor {
         }
         // A domain whose files are gone cannot be what it was made as.
         if is_defined && mark.is_none() {
-            writes += self.remove(vm, gate)?.writes;
+            writes += self.take_away(vm, gate)?;
             is_defined = false;
         }
         let mark = match mark {
@@ -417,24 +437,13 @@ impl MachineExecutor for LibvirtExecutor {
     }
 
     fn destroy(&mut self, vm: VmId, gate: &mut Gate) -> Result<Done, MachineError> {
-        let writes = self.change(vm, "end", gate, Domain::destroy, |state| !is_alive(state))?;
-        Ok(Done { writes })
+        let _lock = self.own()?;
+        self.end(vm, gate).map(|writes| Done { writes })
     }
 
     fn remove(&mut self, vm: VmId, gate: &mut Gate) -> Result<Done, MachineError> {
-        let mut writes = self.destroy(vm, gate)?.writes;
-        writes += self.change(vm, "undefine", gate, Domain::undefine, |state| state.is_none())?;
-        // Last: by it the rest is found.
-        if self.seen(vm)?.is_some() {
-            let what = format!("folder of {vm} away");
-            gate.pass(&what)?;
-            self.folder.remove(vm).map_err(|error| self.rejected(what, error))?;
-            writes += 1;
-        }
-        match self.seen(vm)? {
-            None => Ok(Done { writes }),
-            Some(_) => Err(self.not_verified(vm, "it is still there".to_owned())),
-        }
+        let _lock = self.own()?;
+        self.take_away(vm, gate).map(|writes| Done { writes })
     }
 
     fn sweep(&mut self, gate: &mut Gate) -> Result<Done, MachineError> {

@@ -225,7 +225,12 @@ impl Moto {
         let has_moto =
             || Command::new(&python).args(["-c", "import moto.server"]).output().is_ok_and(|o| o.status.success());
         let run = |program: &Path, arguments: &[&str]| {
-            Command::new(program).args(arguments).output().is_ok_and(|output| output.status.success())
+            Command::new("timeout")
+                .arg("600")
+                .arg(program)
+                .args(arguments)
+                .output()
+                .is_ok_and(|output| output.status.success())
         };
         if !has_moto() {
             let made = run(Path::new("python3"), &["-m", "venv", folder.to_str().unwrap()])

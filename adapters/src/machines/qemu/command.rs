@@ -26,6 +26,8 @@ pub(super) fn arguments(host: &QemuHost, spec: &MachineSpec, mark: &Mark, folder
     line.file("-chardev", "file,id=console,path=", &folder.join("console.log"), "");
     line.put(&["-serial", "chardev:console"]);
     line.put(&["-device", "virtio-balloon-pci,id=balloon,guest-stats-polling-interval=2", "-device", "pvpanic-pci"]);
+    // A guest that panicked is there to be seen, and no end of its own.
+    line.put(&["-action", "panic=pause"]);
     match &spec.image {
         Image::Kernel { kernel, initrd, command_line } => {
             line.plain("-kernel", kernel);
