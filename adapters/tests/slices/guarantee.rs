@@ -6,7 +6,7 @@ use forebay_adapters::slices::Gate;
 use forebay_world::{BitsPerSecond, PlannedSlice, SliceId};
 
 use super::lab::{BRIDGE, Lab, SINK_PORT, Switch, have, needs};
-use super::sliced::{executor, slices, terms};
+use super::sliced::{executor, forward_by_itself, slices, terms};
 use super::traffic::{Load, Received, measure};
 
 const ROOT: Handle = Handle::new(1, 0);
@@ -131,6 +131,7 @@ fn a_guarantee_holds(switch: Switch) {
     assert!(others.statistics.bytes < 20_000, "{others:?}");
     executor.remove(&mut Gate::open()).unwrap();
     // And with the slices goes the limit.
+    forward_by_itself(&lab);
     suffices(&lab, "no slices again", &flood, |got| got[1].mean >= 0.8 * FLOOD);
 }
 

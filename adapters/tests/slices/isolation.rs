@@ -11,8 +11,8 @@ use forebay_world::{PlannedSlice, SliceId};
 use rustix::net::sockopt::{set_ip_tos, set_ipv6_tclass, set_socket_broadcast};
 
 use super::capture::{Capture, What};
-use super::lab::{BRIDGE, Lab, Namespace, SINK_PORT, Switch, have, needs, run, source_port};
-use super::sliced::{executor, slices, terms};
+use super::lab::{Lab, Namespace, SINK_PORT, Switch, have, needs, run, source_port};
+use super::sliced::{executor, forward_by_itself, slices, terms};
 
 /// How long nothing must arrive until nothing more will.
 const QUIET: Duration = Duration::from_millis(300);
@@ -166,9 +166,7 @@ fn who_sends_as_another_is_not_heard() {
     };
     assert_eq!(asks(&lab), 0);
     executor.remove(&mut Gate::open()).unwrap();
-    // A bridge that forwards by itself, as it did at first.
-    let database = format!("--db=unix:{}", lab.path("db.sock").unwrap().display());
-    run("ovs-vsctl", &[&database, "del-fail-mode", BRIDGE]);
+    forward_by_itself(&lab);
     assert!(asks(&lab) > 0, "and without rules everybody does");
 }
 

@@ -28,6 +28,14 @@ pub(crate) fn executor(lab: &Lab) -> Box<dyn SliceExecutor> {
     Box::new(lab.switch().within(|| OvsExecutor::connect(&port)).unwrap())
 }
 
+/// Lets the switch forward by itself again, as it did at first.
+#[allow(dead_code, reason = "for the test of the twin, which has this file too")]
+pub(crate) fn forward_by_itself(lab: &Lab) {
+    if let Some(database) = lab.path("db.sock") {
+        run("ovs-vsctl", &[&format!("--db=unix:{}", database.display()), "del-fail-mode", BRIDGE]);
+    }
+}
+
 /// Terms in Mbit/s of frames.
 pub(crate) fn terms(guarantee: f64, ceiling: f64) -> PlannedSlice {
     let rate = |mbit_per_s: f64| BitsPerSecond::from_f64(mbit_per_s * 1e6);
