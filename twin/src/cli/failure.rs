@@ -93,7 +93,7 @@ impl From<DirectoryError> for Failure {
         let hint = match &error {
             DirectoryError::Occupied { .. } => "name a new folder: results are never written over",
             DirectoryError::Write { .. } | DirectoryError::Journal { .. } => {
-                "name a folder that can be written, on a disk with room; what was written is whole lines"
+                "name a folder that can be written, on a disk with room; what was written replays up to its last whole line"
             }
         };
         Failure::Other(error.into(), hint.to_owned())

@@ -42,7 +42,7 @@ pub enum DirectoryError {
         /// What was to be written.
         path: PathBuf,
     },
-    /// The medium refused. What was written before is whole lines.
+    /// The medium refused. What was written before counts up to its last whole line.
     #[error("{} cannot be written", path.display())]
     Write {
         /// The file.
