@@ -241,7 +241,7 @@ impl Fleet {
                 state: vm.state,
                 since: vm.since,
                 // A cast of whole numbers would wrap.
-                sessions: u32::try_from(nearest(vm.sessions)).unwrap_or(u32::MAX),
+                sessions: Some(u32::try_from(nearest(vm.sessions)).unwrap_or(u32::MAX)),
                 utilization: None,
             };
             (vm, seen)

@@ -588,6 +588,7 @@ impl World for SimWorld {
             events,
             applied: self.applied,
             coverage: heard as f64 / regions as f64,
+            next_vm: forebay_world::VmId(0),
         })
     }
 

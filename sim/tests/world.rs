@@ -219,7 +219,7 @@ fn a_crash_ends_the_machines_of_a_host_and_their_bill() {
         assert!(!seen.hosts[0].up);
         let on_host: Vec<_> = seen.vms.iter().filter(|vm| vm.host == HostId(0)).collect();
         assert_eq!(on_host.len(), 1);
-        assert!(on_host.iter().all(|vm| vm.state == VmState::Failed && vm.sessions == 0));
+        assert!(on_host.iter().all(|vm| vm.state == VmState::Failed && vm.sessions == Some(0)));
         let occurrences = world.take_occurrences();
         let lost = occurrences.iter().find_map(|occurrence| match occurrence.what {
             What::VmFailed { sessions_lost, .. } => Some(sessions_lost),
@@ -297,7 +297,7 @@ fn a_draining_machine_keeps_its_sessions_and_gets_no_new_ones() {
     world.submit(&drained).unwrap();
     let seen = run(&mut world, setup.start + Duration::from_mins(120));
     let sessions = |seen: &Observation, state| -> Vec<u32> {
-        seen.vms.iter().filter(|vm| vm.state == state).map(|vm| vm.sessions).collect()
+        seen.vms.iter().filter(|vm| vm.state == state).map(|vm| vm.sessions.unwrap()).collect()
     };
     let (first, last) = (&seen[0], seen.last().unwrap());
     assert!(sessions(first, VmState::Draining).iter().any(|sessions| *sessions > 100), "{:?}", first.vms);

@@ -26,6 +26,7 @@ fn observation(at: Timestamp, count: QueryCount) -> Observation {
         events: Vec::new(),
         applied: Generation::default(),
         coverage: 1.0,
+        next_vm: forebay_world::VmId(0),
     }
 }
 

@@ -72,6 +72,7 @@ fn observation(topology: &Topology, minute: u64) -> Observation {
         events: Vec::new(),
         applied: Generation(0),
         coverage: 1.0,
+        next_vm: forebay_world::VmId(0),
     }
 }
 

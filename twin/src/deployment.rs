@@ -5,6 +5,8 @@
 //! first host of their region that has room and a free boot slot, for a machine that waits for its host to boot others
 //! is late. No choice is left to whoever executes the plan.
 
+pub mod rollout;
+
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
@@ -134,7 +136,7 @@ impl Deployment {
             match (planned.intent, vm) {
                 (VmIntent::Running, Some(vm)) if vm.state != VmState::Failed => {
                     self.unseen.remove(&id);
-                    lists.running.push((vm.state == VmState::Ready, vm.sessions, id));
+                    lists.running.push((vm.state == VmState::Ready, busy(vm), id));
                 }
                 (VmIntent::Running, None) => {
                     // Not listed yet; or refused, or destroyed by somebody, once its time is up.
@@ -147,7 +149,7 @@ impl Deployment {
                     }
                 }
                 (VmIntent::Draining, Some(vm)) if still_drains(&self.config, topology, vm, seen.at) => {
-                    lists.draining.push((vm.sessions, id));
+                    lists.draining.push((busy(vm), id));
                 }
                 (_, _) => {
                     edit.drop(id);
@@ -158,6 +160,7 @@ impl Deployment {
         if let Some(last) = seen.vms.last() {
             self.next_id = self.next_id.max(last.id.0.saturating_add(1));
         }
+        self.next_id = self.next_id.max(seen.next_vm.0);
     }
 
     /// Lets machines go: those that are not ready yet first, the newest first; then those with the fewest sessions.
@@ -310,10 +313,17 @@ impl RegionRoom {
     }
 }
 
+/// How much would be lost with a machine: where nobody counts its sessions, it may have any number.
+fn busy(vm: &VmSeen) -> u32 {
+    vm.sessions.unwrap_or(u32::MAX)
+}
+
 /// Whether a machine that shall drain has something left to do and time left to do it.
 fn still_drains(config: &DeploymentConfig, topology: &Topology, vm: &VmSeen, at: Timestamp) -> bool {
     match vm.state {
-        VmState::Draining => vm.sessions > 0 && at.since(vm.since) < config.drain_deadline(topology.class(vm.class)),
+        VmState::Draining => {
+            vm.sessions != Some(0) && at.since(vm.since) < config.drain_deadline(topology.class(vm.class))
+        }
         // The wish to drain has not arrived yet.
         VmState::Ready => true,
         _ => false,

@@ -94,6 +94,7 @@ pub(crate) fn quiet(topology: &Topology, at: Timestamp) -> Observation {
         events: Vec::new(),
         applied: Generation(0),
         coverage: 1.0,
+        next_vm: VmId(0),
     }
 }
 
@@ -185,7 +186,7 @@ impl SmallWorld {
         let down = &self.down;
         for vm in &mut self.vms {
             if down[vm.host.index()] && vm.state != VmState::Failed {
-                (vm.state, vm.since, vm.sessions) = (VmState::Failed, self.now, 0);
+                (vm.state, vm.since, vm.sessions) = (VmState::Failed, self.now, Some(0));
             }
         }
         let served = self.served(self.now);
@@ -201,13 +202,13 @@ impl SmallWorld {
             for vm in self.vms.iter_mut().filter(|vm| (vm.region, vm.class) == at) {
                 match vm.state {
                     VmState::Ready => {
-                        vm.sessions = each as u32;
+                        vm.sessions = Some(each as u32);
                         vm.utilization = Some(each / places);
                     }
                     VmState::Draining => {
                         let mean = self.topology.class(at.1).work.mean_seconds();
-                        let left = f64::from(vm.sessions) * (-step.as_secs_f64() / mean).exp();
-                        vm.sessions = left as u32;
+                        let left = f64::from(vm.sessions.unwrap_or(0)) * (-step.as_secs_f64() / mean).exp();
+                        vm.sessions = Some(left as u32);
                     }
                     _ => {}
                 }
@@ -261,6 +262,7 @@ impl World for SmallWorld {
             events: self.events.clone(),
             applied: self.applied,
             coverage: 1.0,
+            next_vm: VmId(0),
         })
     }
 
@@ -297,7 +299,7 @@ impl World for SmallWorld {
                         class: vm.class,
                         state: VmState::Booting,
                         since: self.now,
-                        sessions: 0,
+                        sessions: Some(0),
                         utilization: None,
                     });
                     self.vms.sort_by_key(|vm| vm.id);

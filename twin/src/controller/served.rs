@@ -71,7 +71,7 @@ impl Served {
                 VmState::Failed => cell.failed += 1,
                 VmState::Ready => {
                     cell.ready += 1;
-                    cell.on_ready += u64::from(vm.sessions);
+                    cell.on_ready += u64::from(vm.sessions.unwrap_or(0));
                     if let Some(utilization) = vm.utilization.filter(|u| u.is_finite()) {
                         cell.measured += 1;
                         cell.utilization_sum += utilization;

@@ -25,7 +25,7 @@ fn with_fleet(controller: &Controller, at: u64, vms: u32, utilization: Option<f6
                 class,
                 state: VmState::Ready,
                 since: Timestamp::EPOCH,
-                sessions: sessions as u32,
+                sessions: Some(sessions as u32),
                 utilization,
             });
         }

@@ -15,7 +15,7 @@ fn follow(plan: &Plan, seen: &mut Observation, ready: bool) {
                 class: vm.class,
                 state: if ready { VmState::Ready } else { VmState::Booting },
                 since: seen.at,
-                sessions: 0,
+                sessions: Some(0),
                 utilization: None,
             }),
             Step::Destroy(id) => seen.vms.retain(|vm| vm.id != id),
@@ -100,7 +100,7 @@ fn shrinking_cancels_what_is_not_ready_then_drains_the_emptiest_and_newest() {
     bench.place(&[4, 0, 0, 0]);
     follow(&bench.plan, &mut bench.seen, true);
     for (vm, sessions) in bench.seen.vms.iter_mut().zip([9, 4, 4, 7]) {
-        vm.sessions = sessions;
+        vm.sessions = Some(sessions);
     }
     bench.place(&[6, 0, 0, 0]);
     follow(&bench.plan, &mut bench.seen, false);
@@ -114,10 +114,10 @@ fn a_draining_machine_is_taken_back_before_one_is_launched() {
     let mut bench = Bench::new();
     bench.place(&[3, 0, 0, 0]);
     follow(&bench.plan, &mut bench.seen, true);
-    bench.seen.vms.iter_mut().for_each(|vm| vm.sessions = 5);
+    bench.seen.vms.iter_mut().for_each(|vm| vm.sessions = Some(5));
     bench.place(&[1, 0, 0, 0]);
     follow(&bench.plan, &mut bench.seen, true);
-    bench.seen.vms[2].sessions = 1;
+    bench.seen.vms[2].sessions = Some(1);
     bench.place(&[2, 0, 0, 0]);
     assert_eq!(bench.ids(VmIntent::Running), [0, 1]);
     bench.place(&[4, 0, 0, 0]);
@@ -129,11 +129,11 @@ fn a_drained_machine_goes_and_so_does_one_past_the_deadline() {
     let mut bench = Bench::new();
     bench.place(&[3, 0, 0, 0]);
     follow(&bench.plan, &mut bench.seen, true);
-    bench.seen.vms.iter_mut().for_each(|vm| vm.sessions = 5);
+    bench.seen.vms.iter_mut().for_each(|vm| vm.sessions = Some(5));
     bench.place(&[1, 0, 0, 0]);
     assert_eq!(bench.ids(VmIntent::Draining), [1, 2]);
     follow(&bench.plan, &mut bench.seen, true);
-    bench.seen.vms[1].sessions = 0;
+    bench.seen.vms[1].sessions = Some(0);
     bench.place(&[1, 0, 0, 0]);
     assert_eq!(bench.ids(VmIntent::Draining), [2]);
     // Five times the twenty minutes that a session lasts in the mean.
@@ -201,7 +201,7 @@ proptest! {
                 } else if vm.state.is_coming() && ready {
                     vm.state = VmState::Ready;
                 }
-                vm.sessions = if vm.state == VmState::Failed { 0 } else { (chance >> (i % 60)) as u32 % 3 };
+                vm.sessions = Some(if vm.state == VmState::Failed { 0 } else { (chance >> (i % 60)) as u32 % 3 });
             }
             let standing = bench.seen.vms.clone();
             let placed = bench.place(&targets);

@@ -128,7 +128,7 @@ impl Scripted {
         let id = VmId(self.next_vm);
         self.next_vm += 1;
         let flavour = self.topology.class(class).flavour;
-        let vm = VmSeen { id, region, host, flavour, class, state, since: at, sessions: 0, utilization: None };
+        let vm = VmSeen { id, region, host, flavour, class, state, since: at, sessions: Some(0), utilization: None };
         self.vms.insert(id, vm);
         true
     }
@@ -377,7 +377,7 @@ impl Engine for Scripted {
             if vm.state == VmState::Ready {
                 let jitter = Stream::new(self.seed, "scripted machines", vm.id.0).at(index).uniform() - 0.5;
                 let each = cell.sessions.unwrap_or(0.0) / f64::from(cell.ready.max(1));
-                vm.sessions = (each * (1.0 + 0.1 * jitter)) as u32;
+                vm.sessions = Some((each * (1.0 + 0.1 * jitter)) as u32);
                 vm.utilization = cell.utilization.map(|utilization| utilization * (1.0 + 0.1 * jitter));
             }
         }
@@ -420,6 +420,7 @@ impl Engine for Scripted {
             events: stage::events(self.start),
             applied: Generation(index),
             coverage: if silent { 0.875 } else { 1.0 },
+            next_vm: VmId(0),
         };
         self.ticks_done += 1;
         Some(Tick {

@@ -193,7 +193,10 @@ fn machines(look: Look, topology: &Topology, tick: &Tick, host: HostId) -> Table
             loaded(look, load, &vm.id.to_string()),
             Cell::text(state).tone(tone),
             share(vm.utilization),
-            Cell::number(f64::from(vm.sessions), count(f64::from(vm.sessions))),
+            Cell::number(
+                vm.sessions.map_or(f64::NAN, f64::from),
+                vm.sessions.map_or("?".to_owned(), |n| count(f64::from(n))),
+            ),
             Cell::text(topology.classes.get(vm.class.index()).map_or("?", |class| &class.name)),
             Cell::number(since.as_secs_f64(), span(since)).tone(Tone::Dim),
         ];

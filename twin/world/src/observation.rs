@@ -34,6 +34,14 @@ pub struct Observation {
     pub applied: Generation,
     /// Share of sources heard from in this window, 0 to 1. Below the guard's floor no plan shrinks capacity.
     pub coverage: f64,
+    /// No machine of this number or a later one was ever asked for here, whoever asked; 0 where only the plans that are
+    /// in force have asked.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub next_vm: VmId,
+}
+
+fn is_first(vm: &VmId) -> bool {
+    *vm == VmId(0)
 }
 
 /// Demand of one client region × class in a window.
@@ -88,8 +96,8 @@ pub struct VmSeen {
     pub state: VmState,
     /// Since when it has been in this state.
     pub since: Timestamp,
-    /// Sessions on it now.
-    pub sessions: u32,
+    /// Sessions on it now; `None` where nobody counts them, or where clients may be on their way to it.
+    pub sessions: Option<u32>,
     /// Use of its scarcest resource over the window, 0 to 1 and above when overloaded; `None` when not measured.
     pub utilization: Option<f64>,
 }

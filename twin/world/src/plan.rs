@@ -232,7 +232,7 @@ mod tests {
             class: ClassId(0),
             state,
             since: Timestamp::EPOCH,
-            sessions: 0,
+            sessions: Some(0),
             utilization: None,
         }
     }

@@ -1,0 +1,95 @@
+//! What is seen of machines moves their courses on.
+
+use forebay_world::Timestamp;
+
+use super::course::Course;
+use super::presence::Presence;
+use super::{Health, Held, Lane, Rollout, Sight, Turn};
+
+impl Rollout {
+    /// Moves each course on by what is seen of its machine.
+    pub(super) fn look(&mut self, sight: &Sight, turn: &mut Turn) {
+        let at = sight.at;
+        for (&id, course) in &mut self.courses {
+            let is_busy = self.in_flight.get(&Lane::Host(course.planned.host)).is_some_and(|out| out.vm == Some(id));
+            match Presence::of(id, course, sight) {
+                Presence::There(machine) => {
+                    course.made_at.get_or_insert(machine.created.min(at));
+                    if let Some(leaving) = &mut course.leaving {
+                        leaving.gone_since = None;
+                    }
+                }
+                Presence::Absent(listed_at) if !is_busy => vanish(course, listed_at),
+                Presence::Absent(_) | Presence::Unknown => {}
+            }
+            let health = sight.health.get(&id);
+            match health {
+                Some(Health::Healthy) if course.made_at.is_some() => {
+                    if course.well_at.is_none() {
+                        course.well_at = Some(at);
+                        course.failures = 0;
+                        course.is_warm = !self.ground.warms[course.planned.class.index()];
+                    }
+                    course.ill_since = None;
+                }
+                Some(Health::Unhealthy) if course.well_at.is_some() => {
+                    course.ill_since.get_or_insert(at);
+                }
+                _ => {}
+            }
+            let is_late = |since: Option<Timestamp>, after| since.is_some_and(|since| at.since(since) >= after);
+            let asked_and_silent = health == Some(&Health::Unhealthy);
+            if course.well_at.is_none() && asked_and_silent && is_late(course.made_at, self.limits.boot_deadline) {
+                course.fail("was made, and never served");
+            }
+            if let Some(leaving) = &mut course.leaving {
+                match &sight.answers {
+                    Some(answers) if answers.answered.contains(&id) => leaving.unanswered_since = None,
+                    Some(answers) if self.excluded_at.get(&id).is_some_and(|asked| answers.at > *asked) => {
+                        leaving.unanswered_since.get_or_insert(answers.at);
+                    }
+                    Some(_) => {}
+                    None if !self.ground.answers => {
+                        leaving.unanswered_since.get_or_insert(leaving.since);
+                    }
+                    None => {}
+                }
+            }
+        }
+        self.give_up_the_ill(at, turn);
+    }
+
+    /// Gives up machines that have been ill for long, but not where so many fell ill at once that whoever asks them is
+    /// more likely to be.
+    fn give_up_the_ill(&mut self, at: Timestamp, turn: &mut Turn) {
+        let mut counts = vec![(0_u32, 0_u32); self.topology.regions.len()];
+        for course in self.courses.values().filter(|course| course.well_at.is_some() && course.failed.is_none()) {
+            let (well, ill) = &mut counts[course.planned.region.index()];
+            *well += u32::from(!course.is_gone());
+            *ill += u32::from(!course.is_gone() && course.ill_since.is_some());
+        }
+        for (&id, course) in &mut self.courses {
+            let Some(ill_since) = course.ill_since.filter(|_| course.failed.is_none()) else { continue };
+            let (well, ill) = counts[course.planned.region.index()];
+            if at.since(ill_since) < self.limits.unhealthy_grace {
+                continue;
+            }
+            if ill > self.limits.ill_vms.max((f64::from(well) * self.limits.ill_share) as u32) {
+                turn.held.insert(id, Held::ManyIll);
+            } else {
+                course.fail("served, and does not any more");
+            }
+        }
+    }
+}
+
+/// The machine is not there.
+fn vanish(course: &mut Course, at: Timestamp) {
+    match (&mut course.leaving, course.made_at) {
+        (Some(leaving), _) => {
+            leaving.gone_since.get_or_insert(at);
+        }
+        (None, Some(_)) => course.fail("is not there any more, and none of us removed it"),
+        (None, None) => {}
+    }
+}
