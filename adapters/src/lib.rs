@@ -24,6 +24,7 @@
 //! most 24 (IPv4) or 56 (IPv6) bits.
 
 mod bind;
+mod clock;
 pub mod counts;
 mod csv_log;
 pub mod demand;
@@ -41,6 +42,7 @@ pub mod holidays;
 pub mod input;
 mod json_log;
 pub mod last_good;
+pub mod lease;
 mod line_clock;
 mod line_log;
 pub mod log_format;
