@@ -23,6 +23,7 @@
 //! A client's address stays in memory while it is looked up; what leaves a reader for longer is a prefix of at
 //! most 24 (IPv4) or 56 (IPv6) bits.
 
+pub mod audit;
 mod bind;
 mod clock;
 pub mod counts;
@@ -41,9 +42,12 @@ pub mod geography;
 pub mod holidays;
 pub mod input;
 mod json_log;
+pub mod kill_switch;
 pub mod last_good;
 pub mod lease;
+pub mod ledger;
 mod line_clock;
+mod line_file;
 mod line_log;
 pub mod log_format;
 mod log_time;
@@ -54,6 +58,8 @@ pub mod ovsdb;
 mod pcap;
 mod powerdns;
 pub mod prefix;
+#[cfg(feature = "fetch")]
+pub mod probe;
 pub mod query;
 pub mod query_report;
 pub mod read_options;
