@@ -189,21 +189,21 @@ proptest! {
         let error = verify_holding(audit.path(), audit.head()).unwrap_err();
         prop_assert!(matches!(error, AuditError::Broken { .. }), "{}", error);
     }
+}
 
-    #[test]
-    fn cut_anywhere_the_rest_holds_and_the_end_that_was_kept_shows_it(entries in 1u64..5) {
-        let folder = TempDir::new().unwrap();
-        let audit = write(folder.path(), 1, entries);
-        let whole = fs::read(audit.path()).unwrap();
-        let first = whole.iter().position(|byte| *byte == b'\n').unwrap();
-        for cut in 0..whole.len() {
-            fs::write(audit.path(), &whole[..cut]).unwrap();
-            prop_assert!(verify_holding(audit.path(), audit.head()).is_err());
-            if cut > first {
-                let verified = verify(audit.path()).unwrap();
-                let complete = whole[..cut].iter().filter(|byte| **byte == b'\n').count() as u64;
-                prop_assert_eq!((verified.entries, verified.torn.is_some()), (complete, whole[cut - 1] != b'\n'));
-            }
+#[test]
+fn cut_anywhere_the_rest_holds_and_the_end_that_was_kept_shows_it() {
+    let folder = TempDir::new().unwrap();
+    let audit = write(folder.path(), 1, 4);
+    let whole = fs::read(audit.path()).unwrap();
+    let first = whole.iter().position(|byte| *byte == b'\n').unwrap();
+    for cut in 0..whole.len() {
+        fs::write(audit.path(), &whole[..cut]).unwrap();
+        assert!(verify_holding(audit.path(), audit.head()).is_err());
+        if cut > first {
+            let verified = verify(audit.path()).unwrap();
+            let complete = whole[..cut].iter().filter(|byte| **byte == b'\n').count() as u64;
+            assert_eq!((verified.entries, verified.torn.is_some()), (complete, whole[cut - 1] != b'\n'));
         }
     }
 }

@@ -210,6 +210,8 @@ fn a_full_disk_is_an_error_and_what_was_written_can_be_read() {
         return;
     };
     let folder = disk.0.path();
+    let others = folder.join("others");
+    fs::write(&others, [7; 16 * 1024]).unwrap();
     let mut ledger = Ledger::begin(folder, 1, &[]).unwrap();
     let long = Note::Intent { vm: 1, what: "x".repeat(1000) };
     let mut whole = 0;
@@ -226,7 +228,11 @@ fn a_full_disk_is_an_error_and_what_was_written_can_be_read() {
     assert!(ledger.append(&long, Durability::OnDisk).is_err() && ledger.compact(&vec![long.clone(); 50]).is_err());
     let past: Past<Note> = read(folder).unwrap().unwrap();
     assert_eq!((past.changes.len(), past.torn), (whole, None));
-    // What is short may still fit, and once there is room all does.
+    // Once there is room all goes on.
+    fs::remove_file(&others).unwrap();
+    ledger.append(&done(2), Durability::OnDisk).unwrap();
+    let past: Past<Note> = read(folder).unwrap().unwrap();
+    assert_eq!((past.changes.len(), past.changes.last()), (whole + 1, Some(&done(2))));
     ledger.compact(&[done(1)]).unwrap();
     ledger.append(&long, Durability::OnDisk).unwrap();
     let past: Past<Note> = read(folder).unwrap().unwrap();
