@@ -18,12 +18,25 @@
 //! | [`steering`] | what name servers answer, and makes it what a plan wants |
 //! | [`netlink`] | queueing disciplines, HTB classes and filters of a device; writes them as well |
 //! | [`ovsdb`] | Open vSwitch's and OVN's databases, and changes them |
+//! | [`probe`] | how machines do and how many sessions they have, over HTTP |
+//!
+//! And what whoever writes needs beside its executors:
+//!
+//! | module | what for |
+//! |---|---|
+//! | [`gate`] | asked before each write, and holds what has to be held until it is over |
+//! | [`lease`] | of several instances one writes; a paused one cannot when it wakes |
+//! | [`kill_switch`] | one thing an operator does, and nothing is written any more |
+//! | [`ledger`] | records that outlive a crash |
+//! | [`audit`] | who wrote what, when and why, in a chain that nobody changes unseen |
 //!
 //! Every file may be gzip, every error names file and place ([`ReadError`]), and no content makes a reader panic.
 //! A client's address stays in memory while it is looked up; what leaves a reader for longer is a prefix of at
 //! most 24 (IPv4) or 56 (IPv6) bits.
 
+pub mod audit;
 mod bind;
+mod clock;
 pub mod counts;
 mod csv_log;
 pub mod demand;
@@ -40,8 +53,12 @@ pub mod geography;
 pub mod holidays;
 pub mod input;
 mod json_log;
+pub mod kill_switch;
 pub mod last_good;
+pub mod lease;
+pub mod ledger;
 mod line_clock;
+mod line_file;
 mod line_log;
 pub mod log_format;
 mod log_time;
@@ -52,6 +69,8 @@ pub mod ovsdb;
 mod pcap;
 mod powerdns;
 pub mod prefix;
+#[cfg(feature = "fetch")]
+pub mod probe;
 pub mod query;
 pub mod query_report;
 pub mod read_options;
@@ -69,7 +88,7 @@ mod zeek;
 pub use counts::{CountSeries, read_counts};
 pub use error::{Place, ReadError};
 pub use events::{EventFeed, ExternalEvent, read_events};
-pub use gate::{Gate, Stopped};
+pub use gate::{Gate, Permit, Stopped};
 pub use geography::{Atlas, Fallback, Geography};
 pub use holidays::{Holiday, read_holidays};
 pub use input::Input;
