@@ -88,7 +88,7 @@ pub struct Overrides {
 #[derive(Debug, thiserror::Error)]
 pub enum ScenarioError {
     /// The file cannot be read.
-    #[error("scenario {path} cannot be read")]
+    #[error("{path} cannot be read")]
     Unreadable {
         /// The file.
         path: String,

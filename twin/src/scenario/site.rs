@@ -26,6 +26,7 @@ pub(crate) struct Site {
     pub(crate) market: Market,
     pub(crate) regions: Names,
     pub(crate) classes: Names,
+    pub(crate) flavours: Names,
     pub(crate) hosts: Names,
     pub(crate) links: Names,
 }
@@ -74,7 +75,7 @@ pub(crate) fn check(spec: SiteSpec<'_>, findings: &mut Findings) -> Site {
     if findings.0.is_empty() {
         check_room(&spec, &topology, findings);
     }
-    Site { topology, market, regions, classes, hosts, links }
+    Site { topology, market, regions, classes, flavours, hosts, links }
 }
 
 fn check_region(
