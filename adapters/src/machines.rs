@@ -24,6 +24,8 @@
 //! UUID follows from [`Owner`] and [`VmId`](forebay_world::VmId), and a [`Mark`] says the rest, so that a machine is
 //! adopted by whoever starts next, and is ours or foreign without a journal. What is foreign is counted and never touched.
 //!
+//! Whoever is only to look is given a [`MachineView`]: each executor's module has one, which holds nothing that can write.
+//!
 //! That a machine runs does not say that it serves: a hypervisor cannot tell. Whoever sends it sessions asks it first.
 
 #[cfg(feature = "ec2")]
@@ -41,12 +43,14 @@ pub mod qemu;
 pub mod seed;
 mod spec;
 mod statistics;
+mod view;
 
 pub use crate::gate::{Gate, Stopped};
 pub use crate::slices::MacAddress;
 pub use error::MachineError;
-pub use executor::{Collected, Done, MachineCapabilities, MachineExecutor};
+pub use executor::{Collected, Done, MachineExecutor};
 pub use identity::{Mark, Owner, SpecDigest};
-pub use inventory::{Inventory, Machine, MachineState};
+pub use inventory::{Foreign, Inventory, Machine, MachineState};
 pub use spec::{Attachment, Configuration, DiskFormat, Image, MachinePort, MachineSpec};
 pub use statistics::{DiskStatistics, InterfaceStatistics, MachineStatistics};
+pub use view::{MachineCapabilities, MachineView};

@@ -13,23 +13,22 @@
 mod query;
 mod reply;
 mod signature;
+mod view;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use base64::Engine as _;
-use forebay_world::{Generation, Timestamp, VmId};
+use forebay_world::VmId;
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    Done, Gate, Image, Inventory, Machine, MachineCapabilities, MachineError, MachineExecutor, MachineSpec,
-    MachineState, MachineStatistics, Mark, Owner,
+    Done, Gate, Image, Inventory, MachineCapabilities, MachineError, MachineExecutor, MachineSpec, MachineState,
+    MachineStatistics, MachineView, Owner,
 };
-use query::Query;
-use reply::Element;
 pub use signature::{Credentials, NoCredentials};
+pub use view::Ec2View;
+use view::Instance;
 
-/// Instances on a page.
-const PAGE: usize = 1000;
 /// Attempts in one call, where each before has ended unseen.
 const ATTEMPTS_MOST: u32 = 8;
 const OWNER: &str = "forebay:owner";
@@ -56,19 +55,7 @@ pub struct Ec2Region {
 /// Machines of one owner in one region.
 #[derive(Debug)]
 pub struct Ec2Executor {
-    query: Query,
-    region: Ec2Region,
-    owner: Owner,
-}
-
-/// One instance.
-#[derive(Clone, Debug)]
-struct Instance {
-    id: String,
-    zone: String,
-    state: String,
-    launched: Option<Timestamp>,
-    tags: BTreeMap<String, String>,
+    view: Ec2View,
 }
 
 impl Ec2Executor {
@@ -77,7 +64,7 @@ impl Ec2Executor {
     /// # Errors
     /// [`MachineError::Unsupported`] when the address is none that secrets may be sent to.
     pub fn new(region: Ec2Region, owner: Owner) -> Result<Ec2Executor, MachineError> {
-        Ok(Ec2Executor { query: Query::new(region.clone())?, region, owner })
+        Ec2View::new(region, owner).map(|view| Ec2Executor { view })
     }
 
     /// Asks whether a machine could be made, without making it (EC2's `DryRun`).
@@ -88,61 +75,15 @@ impl Ec2Executor {
         self.check(spec)?;
         let mut parameters = self.launch(spec, 0)?;
         parameters.push(("DryRun".to_owned(), "true".to_owned()));
-        match self.query.ask("RunInstances", &parameters, spec.vm) {
+        match self.view.query.ask("RunInstances", &parameters, spec.vm) {
             Err(MachineError::Rejected { why, .. }) if why.starts_with("DryRunOperation") => Ok(()),
             Err(error) => Err(error),
-            Ok(_) => Err(self.rejected("RunInstances", "it was asked only whether it could, and did")),
+            Ok(_) => Err(self.view.rejected("RunInstances", "it was asked only whether it could, and did")),
         }
-    }
-
-    fn rejected(&self, what: &str, why: &str) -> MachineError {
-        MachineError::Rejected { endpoint: self.hypervisor(), what: what.to_owned(), why: why.to_owned() }
-    }
-
-    /// Instances that filters let through, all pages of them.
-    fn describe(&self, filters: &[(&str, &str)], vm: VmId) -> Result<Vec<Instance>, MachineError> {
-        let mut found = Vec::new();
-        let mut next: Option<String> = None;
-        loop {
-            let mut parameters = vec![("MaxResults".to_owned(), PAGE.to_string())];
-            for (at, (name, value)) in filters.iter().enumerate() {
-                parameters.push((format!("Filter.{}.Name", at + 1), (*name).to_owned()));
-                parameters.push((format!("Filter.{}.Value.1", at + 1), (*value).to_owned()));
-            }
-            parameters.extend(next.clone().map(|token| ("NextToken".to_owned(), token)));
-            let reply = self.query.ask("DescribeInstances", &parameters, vm)?;
-            let reservations = reply.items("reservationSet").flat_map(|reservation| reservation.items("instancesSet"));
-            for item in reservations {
-                let instance = Instance::read(item);
-                found.push(instance.ok_or_else(|| self.rejected("DescribeInstances", "an instance without an id"))?);
-            }
-            let token = reply.text_at("nextToken").map(str::to_owned);
-            if token.is_none() {
-                return Ok(found);
-            }
-            if token == next {
-                return Err(self.rejected("DescribeInstances", "the same page again and again"));
-            }
-            next = token;
-        }
-    }
-
-    /// All instances of ours that bear a machine's number, the dead among them too; the oldest first.
-    fn of(&self, vm: VmId) -> Result<Vec<Instance>, MachineError> {
-        let filters = [("tag:forebay:owner", self.owner.as_str()), ("tag:forebay:vm", &vm.0.to_string())];
-        let mut found = self.describe(&filters, vm)?;
-        // Not every server filters.
-        found.retain(|instance| self.is_ours(instance) && instance.vm() == Some(vm));
-        found.sort_by(|a, b| (a.launched, &a.id).cmp(&(b.launched, &b.id)));
-        Ok(found)
     }
 
     fn alive(&self, vm: VmId) -> Result<Vec<Instance>, MachineError> {
-        Ok(self.of(vm)?.into_iter().filter(Instance::is_alive).collect())
-    }
-
-    fn is_ours(&self, instance: &Instance) -> bool {
-        instance.tags.get(OWNER).map(String::as_str) == Some(self.owner.as_str())
+        Ok(self.view.of(vm)?.into_iter().filter(Instance::is_alive).collect())
     }
 
     fn check(&self, spec: &MachineSpec) -> Result<(), MachineError> {
@@ -168,7 +109,7 @@ impl Ec2Executor {
     /// The parameters of a creation: the same for the same machine and attempt, to the letter.
     fn launch(&self, spec: &MachineSpec, attempt: u32) -> Result<Vec<(String, String)>, MachineError> {
         let Image::Provider { image, kind } = &spec.image else {
-            return Err(self.rejected("RunInstances", "no image"));
+            return Err(self.view.rejected("RunInstances", "no image"));
         };
         let digest = spec.digest().to_string();
         let mut pairs: Vec<(String, String)> = [
@@ -182,10 +123,10 @@ impl Ec2Executor {
         ]
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
         .into();
-        if let Some(subnet) = &self.region.subnet {
+        if let Some(subnet) = &self.view.region.subnet {
             pairs.push(("SubnetId".to_owned(), subnet.clone()));
         }
-        for (at, group) in self.region.groups.iter().enumerate() {
+        for (at, group) in self.view.region.groups.iter().enumerate() {
             pairs.push((format!("SecurityGroupId.{}", at + 1), group.clone()));
         }
         if let Some(configuration) = &spec.configuration {
@@ -193,8 +134,8 @@ impl Ec2Executor {
             pairs.push(("UserData".to_owned(), data));
         }
         let tags = [
-            ("Name", format!("{}-{}", self.owner, spec.vm)),
-            (OWNER, self.owner.to_string()),
+            ("Name", format!("{}-{}", self.view.owner, spec.vm)),
+            (OWNER, self.view.owner.to_string()),
             (VM, spec.vm.0.to_string()),
             (GENERATION, spec.generation.to_string()),
             (SPEC, digest.clone()),
@@ -206,30 +147,10 @@ impl Ec2Executor {
         }
         // Not of the generation: where a reply was lost and a later plan asks again before the instance can be seen, the
         // provider refuses, and makes no second one.
-        let place = format!("{:?} {:?}", self.region.subnet, self.region.groups);
-        let intent = format!("{}/{} {digest} {place} {attempt}", self.owner, spec.vm);
+        let place = format!("{:?} {:?}", self.view.region.subnet, self.view.region.groups);
+        let intent = format!("{}/{} {digest} {place} {attempt}", self.view.owner, spec.vm);
         pairs.push(("ClientToken".to_owned(), signature::hex(&Sha256::digest(intent))));
         Ok(pairs)
-    }
-
-    fn machine(&self, instance: &Instance) -> Option<Machine> {
-        let tag = |name: &str| instance.tags.get(name);
-        let mark = Mark {
-            owner: self.owner.clone(),
-            vm: instance.vm()?,
-            generation: tag(GENERATION).and_then(|text| text.parse().ok()).map_or(Generation::default(), Generation),
-            // Where nobody says, it is never old enough to be collected.
-            created: instance.launched.unwrap_or(Timestamp::MAX),
-            spec: tag(SPEC)?.parse().ok()?,
-        };
-        Some(Machine {
-            uuid: mark.uuid(),
-            name: instance.id.clone(),
-            host: instance.zone.clone(),
-            state: instance.state(),
-            since: instance.launched.filter(|_| instance.state() == MachineState::Running),
-            mark,
-        })
     }
 
     fn terminate(&self, vm: VmId, instances: &[Instance], gate: &mut Gate) -> Result<u32, MachineError> {
@@ -237,7 +158,7 @@ impl Ec2Executor {
         for instance in instances {
             gate.pass(&format!("terminate {} ({vm})", instance.id))?;
             let parameters = [("InstanceId.1".to_owned(), instance.id.clone())];
-            match self.query.ask("TerminateInstances", &parameters, vm) {
+            match self.view.query.ask("TerminateInstances", &parameters, vm) {
                 // It is gone already.
                 Err(MachineError::Rejected { why, .. }) if why.starts_with("InvalidInstanceID.NotFound") => {}
                 answer => drop(answer?),
@@ -247,23 +168,9 @@ impl Ec2Executor {
         Ok(writes)
     }
 
-    /// The second and further instances of a machine.
-    fn strays(&self, ours: &[Instance]) -> Vec<(VmId, Instance)> {
-        let mut first = BTreeSet::new();
-        let machines = ours.iter().filter_map(|instance| Some((self.machine(instance)?.mark.vm, instance)));
-        machines.filter(|(vm, _)| !first.insert(*vm)).map(|(vm, instance)| (vm, instance.clone())).collect()
-    }
-
-    fn ours(&self) -> Result<Vec<Instance>, MachineError> {
-        let mut found = self.describe(&[("tag:forebay:owner", self.owner.as_str())], VmId(0))?;
-        found.retain(|instance| self.is_ours(instance) && instance.is_alive());
-        found.sort_by(|a, b| (a.launched, &a.id).cmp(&(b.launched, &b.id)));
-        Ok(found)
-    }
-
     /// Tags that a hand has taken off and that can be told from the rest, put back.
     fn mend_tags(&self, spec: &MachineSpec, instance: &Instance, gate: &mut Gate) -> Result<u32, MachineError> {
-        let wanted = [("Name", format!("{}-{}", self.owner, spec.vm)), (GENERATION, spec.generation.to_string())];
+        let wanted = [("Name", format!("{}-{}", self.view.owner, spec.vm)), (GENERATION, spec.generation.to_string())];
         let missing: Vec<_> = wanted.iter().filter(|(key, _)| !instance.tags.contains_key(*key)).collect();
         if missing.is_empty() {
             return Ok(0);
@@ -274,113 +181,58 @@ impl Ec2Executor {
             parameters.push((format!("Tag.{}.Key", at + 1), (*key).to_owned()));
             parameters.push((format!("Tag.{}.Value", at + 1), value.clone()));
         }
-        self.query.ask("CreateTags", &parameters, spec.vm)?;
+        self.view.query.ask("CreateTags", &parameters, spec.vm)?;
         Ok(1)
     }
 }
 
-impl Instance {
-    fn read(item: &Element) -> Option<Instance> {
-        let text = |path: &str| item.text_at(path).map(str::to_owned);
-        let launched = item.text_at("launchTime").and_then(|text| text.parse::<jiff::Timestamp>().ok());
-        let launched = launched.and_then(|time| u64::try_from(time.as_nanosecond()).ok()).map(Timestamp::from_nanos);
-        let tag = |tag: &Element| Some((tag.text_at("key")?.to_owned(), tag.text_at("value").unwrap_or("").to_owned()));
-        Some(Instance {
-            id: text("instanceId")?,
-            zone: text("placement/availabilityZone").unwrap_or_else(|| "an unknown zone".to_owned()),
-            state: text("instanceState/name").unwrap_or_default(),
-            launched,
-            tags: item.items("tagSet").filter_map(tag).collect(),
-        })
+impl MachineView for Ec2Executor {
+    fn hypervisor(&self) -> String {
+        self.view.hypervisor()
     }
 
-    fn vm(&self) -> Option<VmId> {
-        self.tags.get(VM)?.parse().ok().map(VmId)
+    fn owner(&self) -> &Owner {
+        self.view.owner()
     }
 
-    fn attempt(&self) -> u32 {
-        self.tags.get(ATTEMPT).and_then(|text| text.parse().ok()).unwrap_or(0)
+    fn capabilities(&self) -> MachineCapabilities {
+        self.view.capabilities()
     }
 
-    fn state(&self) -> MachineState {
-        match self.state.as_str() {
-            "pending" => MachineState::Booting,
-            "running" => MachineState::Running,
-            "stopping" => MachineState::ShuttingDown,
-            "stopped" => MachineState::ShutOff,
-            _ => MachineState::Unknown,
-        }
+    fn list(&mut self) -> Result<Inventory, MachineError> {
+        self.view.list()
     }
 
-    /// One that is being terminated cannot be kept from it.
-    fn is_alive(&self) -> bool {
-        !matches!(self.state.as_str(), "shutting-down" | "terminated")
+    fn statistics(&mut self) -> Result<BTreeMap<VmId, MachineStatistics>, MachineError> {
+        self.view.statistics()
     }
 }
 
 impl MachineExecutor for Ec2Executor {
-    fn hypervisor(&self) -> String {
-        self.region.endpoint.clone()
-    }
-
-    fn owner(&self) -> &Owner {
-        &self.owner
-    }
-
-    fn capabilities(&self) -> MachineCapabilities {
-        MachineCapabilities {
-            graceful_stop: false,
-            statistics: false,
-            paused_creation: false,
-            idempotent_creation: true,
-            native_token: true,
-            configuration: true,
-            ports: false,
-            restart: false,
-        }
-    }
-
-    fn list(&mut self) -> Result<Inventory, MachineError> {
-        let mut all = self.describe(&[], VmId(0))?;
-        all.retain(Instance::is_alive);
-        all.sort_by(|a, b| (a.launched, &a.id).cmp(&(b.launched, &b.id)));
-        let (ours, foreign): (Vec<_>, Vec<_>) = all.into_iter().partition(|instance| self.is_ours(instance));
-        let mut inventory = Inventory::default();
-        for instance in &ours {
-            match self.machine(instance) {
-                Some(machine) => drop(inventory.machines.entry(machine.mark.vm).or_insert(machine)),
-                // Whoever took the rest of its tags away has to say what it is.
-                None => inventory.foreign.push(format!("{}, which has lost tags of ours", instance.id)),
-            }
-        }
-        let named = |(vm, instance): (VmId, Instance)| format!("{}, beside what is {vm}", instance.id);
-        inventory.strays = self.strays(&ours).into_iter().map(named).collect();
-        inventory.foreign.extend(foreign.into_iter().map(|instance| instance.id));
-        Ok(inventory)
-    }
-
     fn create(&mut self, spec: &MachineSpec, gate: &mut Gate) -> Result<Done, MachineError> {
         self.check(spec)?;
         let (vm, digest) = (spec.vm, spec.digest());
-        let known = self.of(vm)?;
+        let known = self.view.of(vm)?;
         if let Some(instance) = known.iter().find(|instance| instance.is_alive()) {
             let standing = instance.tags.get(SPEC).and_then(|text| text.parse().ok());
             return match standing {
                 Some(standing) if standing != digest => Err(MachineError::Conflict { vm, standing, given: digest }),
                 Some(_) if instance.state() == MachineState::ShutOff => {
-                    Err(self.rejected(&format!("start {vm}"), "it was stopped by a hand; remove it first"))
+                    Err(self.view.rejected(&format!("start {vm}"), "it was stopped by a hand; remove it first"))
                 }
                 Some(_) => self.mend_tags(spec, instance, gate).map(|writes| Done { writes }),
-                None => Err(self.rejected(&format!("adopt {vm}"), "its tag forebay:spec is gone; remove it first")),
+                None => {
+                    Err(self.view.rejected(&format!("adopt {vm}"), "its tag forebay:spec is gone; remove it first"))
+                }
             };
         }
         let first = known.iter().map(|dead| dead.attempt() + 1).max().unwrap_or(0);
         for attempt in first..first.saturating_add(ATTEMPTS_MOST) {
             gate.pass(&format!("run {vm}, attempt {attempt}"))?;
-            let reply = self.query.ask("RunInstances", &self.launch(spec, attempt)?, vm)?;
+            let reply = self.view.query.ask("RunInstances", &self.launch(spec, attempt)?, vm)?;
             let instance = reply.items("instancesSet").next().and_then(Instance::read);
             let Some(instance) = instance else {
-                return Err(self.rejected("RunInstances", "no instance in its answer"));
+                return Err(self.view.rejected("RunInstances", "no instance in its answer"));
             };
             // An instance that ended long ago, from an attempt that nobody remembers.
             if instance.is_alive() {
@@ -417,13 +269,9 @@ impl MachineExecutor for Ec2Executor {
 
     fn sweep(&mut self, gate: &mut Gate) -> Result<Done, MachineError> {
         let mut writes = 0;
-        for (vm, stray) in self.strays(&self.ours()?) {
+        for (vm, stray) in self.view.strays(&self.view.ours()?) {
             writes += self.terminate(vm, &[stray], gate)?;
         }
         Ok(Done { writes })
-    }
-
-    fn statistics(&mut self) -> Result<BTreeMap<VmId, MachineStatistics>, MachineError> {
-        Ok(BTreeMap::new())
     }
 }

@@ -1,35 +1,18 @@
-//! What every executor of machines can do.
+//! What every executor of machines can do beside looking.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use forebay_world::{Duration, Timestamp, VmId};
 
-use super::identity::Owner;
-use super::inventory::Inventory;
 use super::spec::MachineSpec;
-use super::statistics::MachineStatistics;
+use super::view::MachineView;
 use super::{Gate, MachineError};
 
 /// Makes and ends the machines of one owner on one hypervisor.
 ///
 /// Every method that writes asks the gate before each write, and can be called again after any error: it goes on from what
 /// is there. None of them touches what does not bear the owner's mark.
-pub trait MachineExecutor {
-    /// The hypervisor, as operators know it: `qemu in /run/forebay`.
-    fn hypervisor(&self) -> String;
-
-    /// Whose machines these are.
-    fn owner(&self) -> &Owner;
-
-    /// What it can do.
-    fn capabilities(&self) -> MachineCapabilities;
-
-    /// What is there. Reads only.
-    ///
-    /// # Errors
-    /// [`MachineError`] when it cannot be seen; never a part of it.
-    fn list(&mut self) -> Result<Inventory, MachineError>;
-
+pub trait MachineExecutor: MachineView {
     /// Makes a machine exist and run (or stand paused, where the spec says so), and looks again. One that does writes
     /// nothing; one that has ended is started again, one that is paused is resumed.
     ///
@@ -63,17 +46,11 @@ pub trait MachineExecutor {
     /// [`MachineError`].
     fn remove(&mut self, vm: VmId, gate: &mut Gate) -> Result<Done, MachineError>;
 
-    /// Takes away what is ours and belongs to no machine: the [`strays`](Inventory::strays) of an inventory.
+    /// Takes away what is ours and belongs to no machine: the [`strays`](super::Inventory::strays) of an inventory.
     ///
     /// # Errors
     /// [`MachineError`].
     fn sweep(&mut self, gate: &mut Gate) -> Result<Done, MachineError>;
-
-    /// What each machine that runs has used.
-    ///
-    /// # Errors
-    /// [`MachineError`] when it cannot be seen. A machine that ends meanwhile is left out.
-    fn statistics(&mut self) -> Result<BTreeMap<VmId, MachineStatistics>, MachineError>;
 
     /// Removes machines that bear our mark and are not `known`, once they are older than `grace`: the oldest first, `cap`
     /// of them at most. Give it what a journal knows after all of it was read: an empty journal is not the same as none.
@@ -110,27 +87,6 @@ pub trait MachineExecutor {
     }
 }
 
-/// What an executor can do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MachineCapabilities {
-    /// A machine can be asked to end by itself.
-    pub graceful_stop: bool,
-    /// What machines use is counted.
-    pub statistics: bool,
-    /// A machine can be made that does not run yet.
-    pub paused_creation: bool,
-    /// Making the same machine twice makes one, whatever was lost in between.
-    pub idempotent_creation: bool,
-    /// The hypervisor keeps a token of each request, and answers a repeated one as it did before.
-    pub native_token: bool,
-    /// A machine can be given configuration that cloud-init reads.
-    pub configuration: bool,
-    /// Machines can be attached to ports of a switch.
-    pub ports: bool,
-    /// A machine that has ended can be started again.
-    pub restart: bool,
-}
-
 /// What was done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Done {
@@ -149,4 +105,41 @@ pub struct Collected {
     pub over_cap: Vec<VmId>,
     /// Could not be removed.
     pub failed: Vec<(VmId, MachineError)>,
+}
+
+impl<E: MachineExecutor + ?Sized> MachineExecutor for Box<E> {
+    fn create(&mut self, spec: &MachineSpec, gate: &mut Gate) -> Result<Done, MachineError> {
+        (**self).create(spec, gate)
+    }
+
+    fn resume(&mut self, vm: VmId, gate: &mut Gate) -> Result<Done, MachineError> {
+        (**self).resume(vm, gate)
+    }
+
+    fn shut_down(&mut self, vm: VmId, gate: &mut Gate) -> Result<Done, MachineError> {
+        (**self).shut_down(vm, gate)
+    }
+
+    fn destroy(&mut self, vm: VmId, gate: &mut Gate) -> Result<Done, MachineError> {
+        (**self).destroy(vm, gate)
+    }
+
+    fn remove(&mut self, vm: VmId, gate: &mut Gate) -> Result<Done, MachineError> {
+        (**self).remove(vm, gate)
+    }
+
+    fn sweep(&mut self, gate: &mut Gate) -> Result<Done, MachineError> {
+        (**self).sweep(gate)
+    }
+
+    fn collect_orphans(
+        &mut self,
+        known: &BTreeSet<VmId>,
+        grace: Duration,
+        cap: usize,
+        now: Timestamp,
+        gate: &mut Gate,
+    ) -> Result<Collected, MachineError> {
+        (**self).collect_orphans(known, grace, cap, now, gate)
+    }
 }

@@ -8,8 +8,8 @@ use forebay_world::{Timestamp, VmId};
 use uuid::Uuid;
 
 use super::{
-    Done, Gate, Inventory, Machine, MachineCapabilities, MachineError, MachineExecutor, MachineSpec, MachineState,
-    MachineStatistics, Mark, Owner,
+    Done, Foreign, Gate, Inventory, Machine, MachineCapabilities, MachineError, MachineExecutor, MachineSpec,
+    MachineState, MachineStatistics, MachineView, Mark, Owner,
 };
 
 /// The hypervisor: shared by all who are connected to it, and there when they are gone.
@@ -19,7 +19,7 @@ pub struct FakeHypervisor(Arc<Mutex<State>>);
 #[derive(Debug)]
 struct State {
     machines: BTreeMap<Uuid, Guest>,
-    foreign: Vec<String>,
+    foreign: Vec<Foreign>,
     strays: Vec<String>,
     /// What happens to the next writes.
     faults: VecDeque<Fault>,
@@ -60,6 +60,18 @@ pub enum Fault {
     /// It is refused, for as long as we are who we are.
     Denied,
 }
+
+/// All that a hypervisor with machines of our own can do.
+pub const ALL: MachineCapabilities = MachineCapabilities {
+    graceful_stop: true,
+    statistics: true,
+    paused_creation: true,
+    idempotent_creation: true,
+    native_token: false,
+    configuration: true,
+    ports: true,
+    restart: true,
+};
 
 impl Default for FakeHypervisor {
     fn default() -> Self {
@@ -103,9 +115,20 @@ impl FakeHypervisor {
         self.state().missing.insert(name.to_owned());
     }
 
-    /// Puts something there that is nobody's business.
-    pub fn add_foreign(&self, what: &str) {
-        self.state().foreign.push(what.to_owned());
+    /// Puts a machine there that is not ours, in the place of one of the same identity.
+    pub fn add_foreign(&self, foreign: Foreign) {
+        let mut state = self.state();
+        state.foreign.retain(|other| other.id != foreign.id);
+        state.foreign.push(foreign);
+        state.foreign.sort();
+    }
+
+    /// Takes a machine away that is not ours, by its identity; false when there is none.
+    pub fn remove_foreign(&self, id: &str) -> bool {
+        let mut state = self.state();
+        let before = state.foreign.len();
+        state.foreign.retain(|other| other.id != id);
+        state.foreign.len() < before
     }
 
     /// Leaves something of ours behind that belongs to no machine.
@@ -147,12 +170,18 @@ impl FakeHypervisor {
     }
 }
 
-/// A connection to a [`FakeHypervisor`].
+/// A connection to a [`FakeHypervisor`] that looks only.
 #[derive(Debug)]
-pub struct FakeExecutor {
+pub struct FakeView {
     hypervisor: FakeHypervisor,
     owner: Owner,
     capabilities: MachineCapabilities,
+}
+
+/// A connection to a [`FakeHypervisor`].
+#[derive(Debug)]
+pub struct FakeExecutor {
+    view: FakeView,
 }
 
 /// One thing to write.
@@ -208,10 +237,10 @@ impl Write {
     }
 }
 
-impl FakeExecutor {
-    /// Connects to a hypervisor that can do as much as that.
+impl FakeView {
+    /// Connects to a hypervisor of which an executor can do as much as that.
     pub fn connect(hypervisor: &FakeHypervisor, owner: Owner, capabilities: MachineCapabilities) -> Self {
-        FakeExecutor { hypervisor: hypervisor.clone(), owner, capabilities }
+        FakeView { hypervisor: hypervisor.clone(), owner, capabilities }
     }
 
     fn reach(&self) -> Result<MutexGuard<'_, State>, MachineError> {
@@ -223,32 +252,39 @@ impl FakeExecutor {
         MachineError::Unreachable { endpoint: self.hypervisor(), why: why.to_owned() }
     }
 
-    fn unsupported(&self, what: &str, allowed: &'static str) -> MachineError {
-        MachineError::Unsupported { endpoint: self.hypervisor(), what: what.to_owned(), allowed }
-    }
-
     fn seen(&self, vm: VmId) -> Result<Option<(MachineState, Mark)>, MachineError> {
         let guest = self.reach()?.machines.get(&self.owner.uuid_of(vm)).cloned();
         Ok(guest.map(|guest| (guest.state, guest.mark)))
+    }
+}
+
+impl FakeExecutor {
+    /// Connects to a hypervisor that can do as much as that.
+    pub fn connect(hypervisor: &FakeHypervisor, owner: Owner, capabilities: MachineCapabilities) -> Self {
+        FakeExecutor { view: FakeView::connect(hypervisor, owner, capabilities) }
+    }
+
+    fn unsupported(&self, what: &str, allowed: &'static str) -> MachineError {
+        MachineError::Unsupported { endpoint: self.hypervisor(), what: what.to_owned(), allowed }
     }
 
     /// One write, through the gate and whatever fault is set.
     fn write(&self, gate: &mut Gate, vm: VmId, write: Write) -> Result<(), MachineError> {
         let (endpoint, what) = (self.hypervisor(), format!("{} {vm}", write.name()));
         gate.pass(&what)?;
-        let mut state = self.reach()?;
+        let mut state = self.view.reach()?;
         if matches!(write, Write::Define(_)) && state.machines.len() >= state.machines_most {
             let why = format!("{} machines are all there is room for", state.machines_most);
             return Err(MachineError::Quota { endpoint, vm, why });
         }
         state.writes += 1;
-        let uuid = self.owner.uuid_of(vm);
+        let uuid = self.view.owner.uuid_of(vm);
         match state.faults.pop_front().unwrap_or(Fault::None) {
             Fault::None => write.execute(&mut state, uuid),
-            Fault::Lost => return Err(self.unreachable("the connection broke")),
+            Fault::Lost => return Err(self.view.unreachable("the connection broke")),
             Fault::LostReply => {
                 write.execute(&mut state, uuid);
-                return Err(self.unreachable("the connection broke"));
+                return Err(self.view.unreachable("the connection broke"));
             }
             Fault::Ignored => {}
             Fault::Rejected => return Err(MachineError::Rejected { endpoint, what, why: "it will not".to_owned() }),
@@ -260,7 +296,7 @@ impl FakeExecutor {
 
     fn check(&self, spec: &MachineSpec) -> Result<(), MachineError> {
         spec.check()?;
-        let can = self.capabilities;
+        let can = self.view.capabilities;
         if spec.paused && !can.paused_creation {
             return Err(self.unsupported("a machine that does not run yet", "one that runs"));
         }
@@ -270,7 +306,7 @@ impl FakeExecutor {
         if !spec.ports.is_empty() && !can.ports {
             return Err(self.unsupported("a port", "none"));
         }
-        let state = self.reach()?;
+        let state = self.view.reach()?;
         for name in spec.image.names() {
             if state.missing.contains(&name) {
                 let hint = "images are named in the configuration of flavours";
@@ -281,7 +317,7 @@ impl FakeExecutor {
     }
 }
 
-impl MachineExecutor for FakeExecutor {
+impl MachineView for FakeView {
     fn hypervisor(&self) -> String {
         "a hypervisor in memory".to_owned()
     }
@@ -309,7 +345,13 @@ impl MachineExecutor for FakeExecutor {
             };
             (guest.mark.vm, machine)
         };
-        let foreign = others.into_iter().map(|(_, guest)| format!("{} of {}", guest.mark.vm, guest.mark.owner));
+        let foreign = others.into_iter().map(|(uuid, guest)| Foreign {
+            uuid: Some(*uuid),
+            state: guest.state,
+            since: Some(guest.since),
+            owner: Some(guest.mark.owner.clone()),
+            ..Foreign::new(guest.mark.vm.to_string(), uuid.to_string())
+        });
         Ok(Inventory {
             machines: ours.into_iter().map(machine).collect(),
             strays: state.strays.clone(),
@@ -317,17 +359,48 @@ impl MachineExecutor for FakeExecutor {
         })
     }
 
+    fn statistics(&mut self) -> Result<BTreeMap<VmId, MachineStatistics>, MachineError> {
+        let state = self.reach()?;
+        let ours = state.machines.values().filter(|guest| guest.mark.owner == self.owner && guest.state.is_alive());
+        let counted = ours.map(|guest| (guest.mark.vm, guest.statistics.clone()));
+        Ok(if self.capabilities.statistics { counted.collect() } else { BTreeMap::new() })
+    }
+}
+
+impl MachineView for FakeExecutor {
+    fn hypervisor(&self) -> String {
+        self.view.hypervisor()
+    }
+
+    fn owner(&self) -> &Owner {
+        self.view.owner()
+    }
+
+    fn capabilities(&self) -> MachineCapabilities {
+        self.view.capabilities()
+    }
+
+    fn list(&mut self) -> Result<Inventory, MachineError> {
+        self.view.list()
+    }
+
+    fn statistics(&mut self) -> Result<BTreeMap<VmId, MachineStatistics>, MachineError> {
+        self.view.statistics()
+    }
+}
+
+impl MachineExecutor for FakeExecutor {
     fn create(&mut self, spec: &MachineSpec, gate: &mut Gate) -> Result<Done, MachineError> {
         self.check(spec)?;
         let (vm, digest) = (spec.vm, spec.digest());
         let mut done = Done::default();
-        let mut state = match self.seen(vm)? {
+        let mut state = match self.view.seen(vm)? {
             Some((_, mark)) if mark.spec != digest => {
                 return Err(MachineError::Conflict { vm, standing: mark.spec, given: digest });
             }
             Some((state, _)) => state,
             None => {
-                let (owner, generation, created) = (self.owner.clone(), spec.generation, self.reach()?.now);
+                let (owner, generation, created) = (self.view.owner.clone(), spec.generation, self.view.reach()?.now);
                 self.write(gate, vm, Write::Define(Mark { owner, vm, generation, created, spec: digest }))?;
                 done.writes += 1;
                 MachineState::Defined
@@ -336,7 +409,7 @@ impl MachineExecutor for FakeExecutor {
         if !state.is_alive() {
             self.write(gate, vm, Write::Start(spec.paused))?;
             done.writes += 1;
-            state = self.seen(vm)?.map_or(MachineState::Defined, |(state, _)| state);
+            state = self.view.seen(vm)?.map_or(MachineState::Defined, |(state, _)| state);
         }
         if state == MachineState::Paused && !spec.paused {
             done.writes += self.resume(vm, gate)?.writes;
@@ -349,28 +422,28 @@ impl MachineExecutor for FakeExecutor {
     }
 
     fn resume(&mut self, vm: VmId, gate: &mut Gate) -> Result<Done, MachineError> {
-        match self.seen(vm)? {
+        match self.view.seen(vm)? {
             Some((MachineState::Paused, _)) => self.write(gate, vm, Write::Resume).map(|()| Done { writes: 1 }),
             _ => Ok(Done::default()),
         }
     }
 
     fn shut_down(&mut self, vm: VmId, gate: &mut Gate) -> Result<Done, MachineError> {
-        if !self.capabilities.graceful_stop {
+        if !self.view.capabilities.graceful_stop {
             return Err(self.unsupported("an end by itself", "destroy"));
         }
-        match self.seen(vm)? {
+        match self.view.seen(vm)? {
             Some((state, _)) if state.is_alive() => self.write(gate, vm, Write::ShutDown).map(|()| Done { writes: 1 }),
             _ => Ok(Done::default()),
         }
     }
 
     fn destroy(&mut self, vm: VmId, gate: &mut Gate) -> Result<Done, MachineError> {
-        let Some((state, _)) = self.seen(vm)?.filter(|(state, _)| state.is_alive()) else {
+        let Some((state, _)) = self.view.seen(vm)?.filter(|(state, _)| state.is_alive()) else {
             return Ok(Done::default());
         };
         self.write(gate, vm, Write::Stop)?;
-        if self.seen(vm)?.is_some_and(|(now, _)| now.is_alive()) {
+        if self.view.seen(vm)?.is_some_and(|(now, _)| now.is_alive()) {
             let difference = format!("it was {state:?} and has not ended");
             return Err(MachineError::NotVerified { endpoint: self.hypervisor(), vm, difference });
         }
@@ -379,11 +452,11 @@ impl MachineExecutor for FakeExecutor {
 
     fn remove(&mut self, vm: VmId, gate: &mut Gate) -> Result<Done, MachineError> {
         let mut done = self.destroy(vm, gate)?;
-        if self.seen(vm)?.is_some() {
+        if self.view.seen(vm)?.is_some() {
             self.write(gate, vm, Write::Undefine)?;
             done.writes += 1;
         }
-        if self.seen(vm)?.is_some() {
+        if self.view.seen(vm)?.is_some() {
             let difference = "it is still there".to_owned();
             return Err(MachineError::NotVerified { endpoint: self.hypervisor(), vm, difference });
         }
@@ -391,17 +464,10 @@ impl MachineExecutor for FakeExecutor {
     }
 
     fn sweep(&mut self, gate: &mut Gate) -> Result<Done, MachineError> {
-        if self.reach()?.strays.is_empty() {
+        if self.view.reach()?.strays.is_empty() {
             return Ok(Done::default());
         }
         self.write(gate, VmId(0), Write::Sweep)?;
         Ok(Done { writes: 1 })
-    }
-
-    fn statistics(&mut self) -> Result<BTreeMap<VmId, MachineStatistics>, MachineError> {
-        let state = self.reach()?;
-        let ours = state.machines.values().filter(|guest| guest.mark.owner == self.owner && guest.state.is_alive());
-        let counted = ours.map(|guest| (guest.mark.vm, guest.statistics.clone()));
-        Ok(if self.capabilities.statistics { counted.collect() } else { BTreeMap::new() })
     }
 }

@@ -28,7 +28,11 @@ const SIDECAR_BYTES_MOST: u64 = 1 << 20;
 
 /// The machines of one owner.
 #[derive(Clone, Debug)]
-pub(super) struct Folder(PathBuf);
+pub(super) struct Folder {
+    path: PathBuf,
+    /// Whether it has to be there: one that was made and is gone again is an error, and not an empty one.
+    is_made: bool,
+}
 
 /// What is written down of a machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,12 +76,17 @@ impl Folder {
     /// Opens it, and makes it where there is none.
     pub(super) fn open(path: PathBuf) -> io::Result<Folder> {
         fs::create_dir_all(&path)?;
-        Ok(Folder(path))
+        Ok(Folder { path, is_made: true })
+    }
+
+    /// One that is only looked at: where there is none, nothing is written down.
+    pub(super) fn seen(path: PathBuf) -> Folder {
+        Folder { path, is_made: false }
     }
 
     /// Becomes the only writer; `None` when another is.
     pub(super) fn lock(&self) -> io::Result<Option<File>> {
-        let file = OpenOptions::new().create(true).truncate(false).write(true).open(self.0.join("lock"))?;
+        let file = OpenOptions::new().create(true).truncate(false).write(true).open(self.path.join("lock"))?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Some(file)),
             Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
@@ -87,13 +96,17 @@ impl Folder {
 
     /// The folder of a machine, whether it is there or not.
     pub(super) fn of(&self, vm: VmId) -> PathBuf {
-        self.0.join(vm.to_string())
+        self.path.join(vm.to_string())
     }
 
     /// What is there.
     pub(super) fn read(&self) -> io::Result<Found> {
         let mut found = Found::default();
-        for entry in fs::read_dir(&self.0)? {
+        let entries = match fs::read_dir(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !self.is_made => return Ok(found),
+            entries => entries?,
+        };
+        for entry in entries {
             let (path, name) = entry.map(|entry| (entry.path(), entry.file_name()))?;
             if name == "lock" {
                 continue;
@@ -110,7 +123,7 @@ impl Folder {
     /// Writes a machine down: all of it or nothing, and on the disk before this returns.
     pub(super) fn write(&self, sidecar: &Sidecar, spec: &MachineSpec) -> io::Result<()> {
         let vm = sidecar.mark.vm;
-        let fresh = self.0.join(format!("{vm}.new"));
+        let fresh = self.path.join(format!("{vm}.new"));
         discard(&fresh)?;
         discard(&self.of(vm))?;
         fs::create_dir(&fresh)?;
@@ -122,12 +135,12 @@ impl Folder {
         write_durably(&fresh.join(SIDECAR), &text)?;
         File::open(&fresh)?.sync_all()?;
         fs::rename(&fresh, self.of(vm))?;
-        File::open(&self.0)?.sync_all()
+        File::open(&self.path)?.sync_all()
     }
 
     /// Takes a machine's folder away.
     pub(super) fn remove(&self, vm: VmId) -> io::Result<()> {
-        let old = self.0.join(format!("{vm}.old"));
+        let old = self.path.join(format!("{vm}.old"));
         discard(&old)?;
         // From here on it is no machine any more, however far the rest gets.
         match fs::rename(self.of(vm), &old) {

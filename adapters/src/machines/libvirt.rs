@@ -7,13 +7,13 @@
 //! The folder has to be one that the daemon's host has too. libvirt is told to keep its errors off our standard error.
 
 mod domain_xml;
+mod view;
 
 use std::collections::BTreeMap;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::SystemTime;
 
-use forebay_world::{Bytes, Duration, Timestamp, VmId};
+use forebay_world::{Timestamp, VmId};
 use uuid::Uuid;
 use virt::connect::Connect;
 use virt::domain::Domain;
@@ -22,13 +22,12 @@ use virt::error::{Error, ErrorNumber};
 use super::folder::{Folder, Sidecar, SidecarPort, discard};
 use super::program::{check_files, is_no_room, make_layer};
 use super::{
-    DiskStatistics, Done, Gate, InterfaceStatistics, Inventory, Machine, MachineCapabilities, MachineError,
-    MachineExecutor, MachineSpec, MachineState, MachineStatistics, Mark, Owner,
+    Done, Gate, Inventory, MachineCapabilities, MachineError, MachineExecutor, MachineSpec, MachineState,
+    MachineStatistics, MachineView, Mark, Owner,
 };
-use domain_xml::{Driver, NAMESPACE, domain_xml, mark_of};
-
-/// virDomainMetadataType: an element of a namespace of our own.
-const METADATA_ELEMENT: i32 = 2;
+use domain_xml::{Driver, domain_xml};
+pub use view::LibvirtView;
+use view::{Seen, is_alive, state, unreachable};
 
 /// A host with a libvirt daemon.
 #[derive(Clone, Debug)]
@@ -44,19 +43,8 @@ pub struct LibvirtHost {
 
 /// Machines of one owner on one libvirt daemon.
 pub struct LibvirtExecutor {
-    host: LibvirtHost,
-    owner: Owner,
-    folder: Folder,
-    connection: Connect,
-    driver: Driver,
-    host_name: String,
-}
-
-/// One machine as it was found.
-struct Seen {
-    mark: Mark,
-    written: Option<Sidecar>,
-    domain: Option<Domain>,
+    /// Over a connection that may write.
+    view: LibvirtView,
 }
 
 impl LibvirtExecutor {
@@ -65,34 +53,15 @@ impl LibvirtExecutor {
     /// # Errors
     /// [`MachineError::Unreachable`] when it does not answer, [`MachineError::Rejected`] when the folder cannot be made.
     pub fn connect(host: LibvirtHost, owner: Owner) -> Result<LibvirtExecutor, MachineError> {
-        let rejected = |error: io::Error| MachineError::Rejected {
-            endpoint: host.uri.clone(),
-            what: format!("folder {}", host.state.display()),
-            why: error.to_string(),
-        };
-        let path = std::path::absolute(&host.state).map_err(rejected)?.join(owner.as_str());
-        let folder = Folder::open(path).map_err(rejected)?;
-        let connection = open(&host.uri)?;
-        let kind = connection.get_type().map_err(|error| unreachable(&host.uri, &error))?;
-        let driver = match kind.as_str() {
-            "TEST" => Driver::Test,
-            _ => Driver::Qemu(if host.kvm { "kvm" } else { "qemu" }),
-        };
-        let host_name = connection.get_hostname().map_err(|error| unreachable(&host.uri, &error))?;
-        Ok(LibvirtExecutor { host, owner, folder, connection, driver, host_name })
-    }
-
-    /// Sees that there is a connection: a daemon may have been started anew.
-    fn reach(&mut self) -> Result<(), MachineError> {
-        if !self.connection.is_alive().unwrap_or(false) {
-            let fresh = open(&self.host.uri)?;
-            let _ = std::mem::replace(&mut self.connection, fresh).close();
-        }
-        Ok(())
+        LibvirtView::over(host, owner, Connect::open, Folder::open).map(|view| LibvirtExecutor { view })
     }
 
     fn rejected(&self, what: impl Into<String>, why: impl ToString) -> MachineError {
-        MachineError::Rejected { endpoint: self.hypervisor(), what: what.into(), why: why.to_string() }
+        self.view.rejected(what, why)
+    }
+
+    fn seen(&mut self, vm: VmId) -> Result<Option<Seen>, MachineError> {
+        Ok(self.view.look()?.0.remove(&vm))
     }
 
     fn failed(&self, what: String, vm: VmId, error: &Error) -> MachineError {
@@ -116,49 +85,9 @@ impl LibvirtExecutor {
 
     /// Becomes the only writer for as long as what it gives is kept.
     fn own(&self) -> Result<std::fs::File, MachineError> {
-        let lock = self.folder.lock().map_err(|error| self.rejected("its lock", error))?;
-        let name = format!("the lock of {}", self.owner);
+        let lock = self.view.folder.lock().map_err(|error| self.rejected("its lock", error))?;
+        let name = format!("the lock of {}", self.view.owner);
         lock.ok_or_else(|| MachineError::OtherWriter { endpoint: self.hypervisor(), lock: name })
-    }
-
-    /// All of ours, whether written down or defined or both; and the names of what is not ours.
-    fn look(&mut self) -> Result<(BTreeMap<VmId, Seen>, Vec<String>), MachineError> {
-        self.reach()?;
-        let found = self.folder.read().map_err(|error| self.rejected("its folder", error))?;
-        let mut seen = BTreeMap::new();
-        for written in found.machines.into_iter().filter(|written| written.mark.owner == self.owner) {
-            let mark = written.mark.clone();
-            seen.insert(mark.vm, Seen { mark, written: Some(written), domain: None });
-        }
-        let mut foreign = Vec::new();
-        let unreachable = |error: &Error| unreachable(&self.host.uri, error);
-        for domain in self.connection.list_all_domains(0).map_err(|error| unreachable(&error))? {
-            let mark = match domain.get_metadata(METADATA_ELEMENT, Some(NAMESPACE), 0) {
-                Ok(element) => mark_of(&element),
-                Err(error) if error.code() == ErrorNumber::NoDomainMetadata => None,
-                // It has gone since it was listed.
-                Err(error) if error.code() == ErrorNumber::NoDomain => continue,
-                Err(error) => return Err(unreachable(&error)),
-            };
-            let uuid = domain.get_uuid().ok();
-            match mark {
-                Some(mark) if mark.owner == self.owner && uuid == Some(mark.uuid()) => {
-                    let of = || Seen { mark: mark.clone(), written: None, domain: None };
-                    seen.entry(mark.vm).or_insert_with(of).domain = Some(domain);
-                }
-                _ => foreign.push(domain.get_name().unwrap_or_else(|_| "a domain".to_owned())),
-            }
-        }
-        foreign.sort();
-        Ok((seen, foreign))
-    }
-
-    fn seen(&mut self, vm: VmId) -> Result<Option<Seen>, MachineError> {
-        Ok(self.look()?.0.remove(&vm))
-    }
-
-    fn name_of(&self, vm: VmId) -> String {
-        format!("{}-{vm}", self.owner)
     }
 
     fn check(&self, spec: &MachineSpec) -> Result<Vec<SidecarPort>, MachineError> {
@@ -179,17 +108,18 @@ impl LibvirtExecutor {
     fn write_down(&self, spec: &MachineSpec, ports: &[SidecarPort]) -> Result<Mark, MachineError> {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let created = Timestamp::from_nanos(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX));
-        let (owner, vm, generation) = (self.owner.clone(), spec.vm, spec.generation);
+        let (owner, vm, generation) = (self.view.owner.clone(), spec.vm, spec.generation);
         let mark = Mark { owner, vm, generation, created, spec: spec.digest() };
         let sidecar = Sidecar { mark: mark.clone(), ports: ports.to_vec() };
-        self.folder.write(&sidecar, spec).map_err(|error| self.rejected(format!("folder of {vm}"), error))?;
+        self.view.folder.write(&sidecar, spec).map_err(|error| self.rejected(format!("folder of {vm}"), error))?;
         Ok(mark)
     }
 
     /// Refuses where somebody's domain has our UUID or our name.
     fn check_place(&self, vm: VmId, uuid: Uuid) -> Result<(), MachineError> {
-        let name = self.name_of(vm);
-        let found = [Domain::lookup_by_uuid(&self.connection, uuid), Domain::lookup_by_name(&self.connection, &name)];
+        let name = self.view.name_of(vm);
+        let found =
+            [Domain::lookup_by_uuid(&self.view.connection, uuid), Domain::lookup_by_name(&self.view.connection, &name)];
         if found.iter().any(Result::is_ok) {
             let hint = "it bears no mark of this owner: remove or rename it";
             return Err(MachineError::Foreign { endpoint: self.hypervisor(), what: format!("domain {name}"), hint });
@@ -237,7 +167,7 @@ impl LibvirtExecutor {
         if self.seen(vm)?.is_some() {
             let what = format!("folder of {vm} away");
             gate.pass(&what)?;
-            self.folder.remove(vm).map_err(|error| self.rejected(what, error))?;
+            self.view.folder.remove(vm).map_err(|error| self.rejected(what, error))?;
             writes += 1;
         }
         match self.seen(vm)? {
@@ -247,119 +177,35 @@ impl LibvirtExecutor {
     }
 }
 
-fn is_alive(state: Option<MachineState>) -> bool {
-    state.is_some_and(MachineState::is_alive)
-}
-
-fn open(uri: &str) -> Result<Connect, MachineError> {
-    virt::error::clear_error_callback();
-    Connect::open(Some(uri)).map_err(|error| unreachable(uri, &error))
-}
-
-fn unreachable(endpoint: &str, error: &Error) -> MachineError {
-    MachineError::Unreachable { endpoint: endpoint.to_owned(), why: error.message().to_owned() }
-}
-
 /// The device that libvirt could not find, by what it says.
 fn missing_device(said: &str) -> Option<String> {
     let (before, _) = said.strip_suffix("No such device").map(|before| (before, ()))?;
     before.split('\'').nth(1).map(str::to_owned)
 }
 
-/// Where a domain is in its life (virDomainState, and its reasons).
-fn state(domain: &Domain) -> MachineState {
-    match domain.get_state() {
-        Ok((1 | 2, _)) => MachineState::Running,
-        Ok((3, 10)) | Ok((5, 3 | 6)) | Ok((6, _)) => MachineState::Crashed,
-        Ok((3 | 7, _)) => MachineState::Paused,
-        Ok((4, _)) => MachineState::ShuttingDown,
-        // Of one that never ran the reason is unknown.
-        Ok((5, 0)) => MachineState::Defined,
-        Ok((5, _)) => MachineState::ShutOff,
-        _ => MachineState::Unknown,
-    }
-}
-
-fn count(seen: &Seen, folder: &Path) -> Option<MachineStatistics> {
-    let domain = seen.domain.as_ref().filter(|domain| is_alive(Some(state(domain))))?;
-    let info = domain.get_info().ok()?;
-    let mut counted = MachineStatistics {
-        processor_time: Some(Duration::from_nanos(info.cpu_time)),
-        memory_assigned: Some(Bytes(info.memory << 10)),
-        ..MachineStatistics::default()
-    };
-    // virDomainMemoryStatTags; what the balloon driver has not reported is not among them.
-    let memory: BTreeMap<u32, u64> =
-        domain.memory_stats(0).unwrap_or_default().iter().map(|stat| (stat.tag, stat.val)).collect();
-    let left = memory.get(&8).or_else(|| memory.get(&4));
-    counted.memory_used = memory.get(&5).zip(left).map(|(all, left)| Bytes(all.saturating_sub(*left) << 10));
-    let number = |value: i64| u64::try_from(value).unwrap_or(0);
-    for port in seen.written.iter().flat_map(|written| &written.ports) {
-        if let Ok(stats) = domain.interface_stats(&port.name) {
-            let statistics = InterfaceStatistics {
-                received_bytes: number(stats.rx_bytes),
-                received_packets: number(stats.rx_packets),
-                received_dropped: number(stats.rx_drop),
-                sent_bytes: number(stats.tx_bytes),
-                sent_packets: number(stats.tx_packets),
-                sent_dropped: number(stats.tx_drop),
-            };
-            counted.interfaces.insert(port.name.clone(), statistics);
-        }
-    }
-    // Disks have the names that their order gives them.
-    let disks = ["disk.qcow2", "seed.img"].iter().filter(|file| folder.join(file).exists());
-    for (_, name) in disks.zip(["vda", "vdb"]) {
-        if let Ok(stats) = domain.get_block_stats(name) {
-            let statistics = DiskStatistics {
-                read_bytes: number(stats.rd_bytes),
-                reads: number(stats.rd_req),
-                written_bytes: number(stats.wr_bytes),
-                writes: number(stats.wr_req),
-            };
-            counted.disks.insert(name.to_owned(), statistics);
-        }
-    }
-    Some(counted)
-}
-
-impl MachineExecutor for LibvirtExecutor {
+impl MachineView for LibvirtExecutor {
     fn hypervisor(&self) -> String {
-        self.host.uri.clone()
+        self.view.hypervisor()
     }
 
     fn owner(&self) -> &Owner {
-        &self.owner
+        self.view.owner()
     }
 
     fn capabilities(&self) -> MachineCapabilities {
-        MachineCapabilities {
-            graceful_stop: true,
-            statistics: true,
-            paused_creation: self.driver != Driver::Test,
-            idempotent_creation: true,
-            native_token: false,
-            configuration: true,
-            ports: true,
-            restart: true,
-        }
+        self.view.capabilities()
     }
 
     fn list(&mut self) -> Result<Inventory, MachineError> {
-        let (seen, foreign) = self.look()?;
-        let machine = |seen: &Seen| Machine {
-            uuid: seen.mark.uuid(),
-            name: self.name_of(seen.mark.vm),
-            host: self.host_name.clone(),
-            state: seen.domain.as_ref().map_or(MachineState::Defined, state),
-            since: None,
-            mark: seen.mark.clone(),
-        };
-        let debris = self.folder.read().map_err(|error| self.rejected("its folder", error))?.debris;
-        let strays = debris.iter().map(|path| path.display().to_string()).collect();
-        Ok(Inventory { machines: seen.iter().map(|(vm, seen)| (*vm, machine(seen))).collect(), strays, foreign })
+        self.view.list()
     }
 
+    fn statistics(&mut self) -> Result<BTreeMap<VmId, MachineStatistics>, MachineError> {
+        self.view.statistics()
+    }
+}
+
+impl MachineExecutor for LibvirtExecutor {
     fn create(&mut self, spec: &MachineSpec, gate: &mut Gate) -> Result<Done, MachineError> {
         let ports = self.check(spec)?;
         let _lock = self.own()?;
@@ -375,7 +221,7 @@ impl MachineExecutor for LibvirtExecutor {
             mark = seen.written.map(|written| written.mark);
         }
         if !is_defined {
-            self.check_place(vm, self.owner.uuid_of(vm))?;
+            self.check_place(vm, self.view.owner.uuid_of(vm))?;
         }
         // A domain whose files are gone cannot be what it was made as.
         if is_defined && mark.is_none() {
@@ -390,15 +236,15 @@ impl MachineExecutor for LibvirtExecutor {
                 self.write_down(spec, &ports)?
             }
         };
-        let folder = self.folder.of(vm);
-        if self.driver != Driver::Test {
+        let folder = self.view.folder.of(vm);
+        if self.view.driver != Driver::Test {
             writes += make_layer(spec, &folder, &self.hypervisor(), gate)?;
         }
         if !is_defined {
             let what = format!("define {vm}");
             gate.pass(&what)?;
-            let text = domain_xml(&self.name_of(vm), spec, &mark, &folder, self.driver);
-            Domain::define_xml(&self.connection, &text).map_err(|error| self.failed(what, vm, &error))?;
+            let text = domain_xml(&self.view.name_of(vm), spec, &mark, &folder, self.view.driver);
+            Domain::define_xml(&self.view.connection, &text).map_err(|error| self.failed(what, vm, &error))?;
             writes += 1;
         }
         let start = |domain: &Domain| {
@@ -449,24 +295,12 @@ impl MachineExecutor for LibvirtExecutor {
     fn sweep(&mut self, gate: &mut Gate) -> Result<Done, MachineError> {
         let _lock = self.own()?;
         let mut writes = 0;
-        for path in self.folder.read().map_err(|error| self.rejected("its folder", error))?.debris {
+        for path in self.view.folder.read().map_err(|error| self.rejected("its folder", error))?.debris {
             let what = format!("{} away", path.display());
             gate.pass(&what)?;
             discard(&path).map_err(|error| self.rejected(what, error))?;
             writes += 1;
         }
         Ok(Done { writes })
-    }
-
-    fn statistics(&mut self) -> Result<BTreeMap<VmId, MachineStatistics>, MachineError> {
-        let (seen, _) = self.look()?;
-        Ok(seen.iter().filter_map(|(vm, seen)| Some((*vm, count(seen, &self.folder.of(*vm))?))).collect())
-    }
-}
-
-impl Drop for LibvirtExecutor {
-    fn drop(&mut self) {
-        // A daemon that is gone has nothing to be told.
-        let _ = self.connection.close();
     }
 }

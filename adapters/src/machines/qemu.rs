@@ -11,32 +11,29 @@ mod command;
 mod ports;
 mod process;
 mod qmp;
+mod view;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
-use std::io;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-use forebay_world::{Bytes, Timestamp, VmId};
-use serde_json::{Value, json};
+use forebay_world::{Timestamp, VmId};
+use serde_json::json;
 
 use super::folder::{Folder, Sidecar, SidecarPort, discard};
 use super::program::{check_files, make_layer, run};
 use super::{
-    DiskStatistics, Done, Gate, Inventory, Machine, MachineCapabilities, MachineError, MachineExecutor, MachineSpec,
-    MachineState, MachineStatistics, Mark, Owner,
+    Done, Gate, Inventory, MachineCapabilities, MachineError, MachineExecutor, MachineSpec, MachineState,
+    MachineStatistics, MachineView, Mark, Owner,
 };
 use crate::ovsdb::Endpoint;
-use ports::{Ports, SeenPorts};
-use process::Process;
-use qmp::{Qmp, QmpError};
+pub use view::QemuView;
+use view::Seen;
 
 /// How long a machine may take to answer, and to end when it is told to.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Longest path of a socket (unix(7)).
-const SOCKET_PATH_MOST: usize = 107;
 
 /// A host on which QEMU is.
 #[derive(Clone, Debug)]
@@ -81,18 +78,7 @@ impl QemuHost {
 
 /// Machines of one owner on one host.
 pub struct QemuExecutor {
-    host: QemuHost,
-    owner: Owner,
-    folder: Folder,
-    ports: Ports,
-}
-
-/// One machine as it was found.
-#[derive(Debug)]
-struct Seen {
-    mark: Mark,
-    written: Option<Sidecar>,
-    processes: Vec<Process>,
+    view: QemuView,
 }
 
 impl QemuExecutor {
@@ -103,99 +89,22 @@ impl QemuExecutor {
     /// [`MachineError::Rejected`] when the folder cannot be made, [`MachineError::Unsupported`] when its path is too long
     /// for sockets in it.
     pub fn open(host: QemuHost, owner: Owner) -> Result<QemuExecutor, MachineError> {
-        let endpoint = format!("qemu in {}", host.state.display());
-        let rejected = |error: io::Error| MachineError::Rejected {
-            endpoint: endpoint.clone(),
-            what: "its folder".to_owned(),
-            why: error.to_string(),
-        };
-        let path = std::path::absolute(&host.state).map_err(rejected)?.join(owner.as_str());
-        let longest = path.join(VmId(u64::MAX).to_string()).join("qmp.sock");
-        if longest.as_os_str().len() > SOCKET_PATH_MOST {
-            let what = format!("a path of {} bytes for its sockets", longest.as_os_str().len());
-            return Err(MachineError::Unsupported {
-                endpoint,
-                what,
-                allowed: "107 bytes (unix(7)): a shorter state folder",
-            });
-        }
-        let folder = Folder::open(path).map_err(rejected)?;
-        let ports = Ports::new(owner.clone(), endpoint, host.ovs.clone());
-        Ok(QemuExecutor { host, owner, folder, ports })
+        QemuView::over(host, owner, Folder::open).map(|view| QemuExecutor { view })
     }
 
     fn rejected(&self, what: impl Into<String>, why: impl ToString) -> MachineError {
-        MachineError::Rejected { endpoint: self.hypervisor(), what: what.into(), why: why.to_string() }
+        self.view.rejected(what, why)
+    }
+
+    fn seen(&self, vm: VmId) -> Result<Option<Seen>, MachineError> {
+        Ok(self.view.look()?.0.remove(&vm))
     }
 
     /// Becomes the only writer for as long as what it gives is kept.
     fn own(&self) -> Result<fs::File, MachineError> {
-        let lock = self.folder.lock().map_err(|error| self.rejected("its lock", error))?;
-        let name = format!("the lock of {}", self.owner);
+        let lock = self.view.folder.lock().map_err(|error| self.rejected("its lock", error))?;
+        let name = format!("the lock of {}", self.view.owner);
         lock.ok_or_else(|| MachineError::OtherWriter { endpoint: self.hypervisor(), lock: name })
-    }
-
-    fn processes(&self) -> Result<Vec<Process>, MachineError> {
-        Process::all().map_err(|error| self.rejected("processes", error))
-    }
-
-    /// All of ours, whether written down or running or both; and what is not ours.
-    fn look(&self) -> Result<(BTreeMap<VmId, Seen>, Vec<Process>), MachineError> {
-        let found = self.folder.read().map_err(|error| self.rejected("its folder", error))?;
-        let mut seen = BTreeMap::new();
-        for written in found.machines.into_iter().filter(|written| written.mark.owner == self.owner) {
-            let mark = written.mark.clone();
-            seen.insert(mark.vm, Seen { mark, written: Some(written), processes: Vec::new() });
-        }
-        let mut foreign = Vec::new();
-        for process in self.processes()? {
-            match &process.mark {
-                Some(mark) if mark.owner == self.owner && process.uuid == Some(mark.uuid()) => {
-                    let of = || Seen { mark: mark.clone(), written: None, processes: Vec::new() };
-                    seen.entry(mark.vm).or_insert_with(of).processes.push(process);
-                }
-                _ => foreign.push(process),
-            }
-        }
-        Ok((seen, foreign))
-    }
-
-    fn seen(&self, vm: VmId) -> Result<Option<Seen>, MachineError> {
-        Ok(self.look()?.0.remove(&vm))
-    }
-
-    fn qmp(&self, vm: VmId) -> Result<Qmp, QmpError> {
-        Qmp::connect(&self.folder.of(vm).join("qmp.sock"), PATIENCE)
-    }
-
-    fn state(&self, seen: &Seen) -> MachineState {
-        let vm = seen.mark.vm;
-        if seen.processes.is_empty() {
-            // QEMU makes the console's file as it starts, and takes its pid file away as it ends.
-            let has = |name| self.folder.of(vm).join(name).exists();
-            return match (has("console.log"), has("pid")) {
-                (_, true) => MachineState::Crashed,
-                (true, false) => MachineState::ShutOff,
-                (false, false) => MachineState::Defined,
-            };
-        }
-        let status = self.qmp(vm).and_then(|mut qmp| {
-            // Whoever is behind that socket may be a machine's that was made since.
-            let uuid = qmp.ask("query-uuid", json!({}))?;
-            if uuid.get("UUID").and_then(Value::as_str) != Some(&seen.mark.uuid().to_string()) {
-                return Err(QmpError::Garbage("another machine answers".to_owned()));
-            }
-            qmp.ask("query-status", json!({}))
-        });
-        match status.as_ref().ok().and_then(|status| status.get("status")?.as_str()) {
-            Some("running" | "debug") => MachineState::Running,
-            Some("paused" | "prelaunch" | "suspended" | "save-vm" | "restore-vm" | "inmigrate" | "finish-migrate") => {
-                MachineState::Paused
-            }
-            Some("shutdown") => MachineState::ShuttingDown,
-            Some("guest-panicked" | "internal-error" | "io-error" | "watchdog") => MachineState::Crashed,
-            _ => MachineState::Unknown,
-        }
     }
 
     fn check(&mut self, spec: &MachineSpec) -> Result<Vec<SidecarPort>, MachineError> {
@@ -211,18 +120,18 @@ impl QemuExecutor {
     }
 
     fn write_down(&self, spec: &MachineSpec, ports: &[SidecarPort]) -> Result<Sidecar, MachineError> {
-        let (owner, vm, spec_digest) = (self.owner.clone(), spec.vm, spec.digest());
+        let (owner, vm, spec_digest) = (self.view.owner.clone(), spec.vm, spec.digest());
         let created = now();
         let mark = Mark { owner, vm, generation: spec.generation, created, spec: spec_digest };
         let sidecar = Sidecar { mark, ports: ports.to_vec() };
-        self.folder.write(&sidecar, spec).map_err(|error| self.rejected(format!("folder of {vm}"), error))?;
+        self.view.folder.write(&sidecar, spec).map_err(|error| self.rejected(format!("folder of {vm}"), error))?;
         Ok(sidecar)
     }
 
     fn launch(&self, spec: &MachineSpec, mark: &Mark, gate: &mut Gate) -> Result<(), MachineError> {
         gate.pass(&format!("start {}", spec.vm))?;
-        let mut command = Command::new(&self.host.program);
-        command.args(command::arguments(&self.host, spec, mark, &self.folder.of(spec.vm)));
+        let mut command = Command::new(&self.view.host.program);
+        command.args(command::arguments(&self.view.host, spec, mark, &self.view.folder.of(spec.vm)));
         run(command, &self.hypervisor(), spec.vm, "start")
     }
 
@@ -234,7 +143,7 @@ impl QemuExecutor {
         }
         let mut writes = 1;
         gate.pass(&format!("end {vm}"))?;
-        let told = self.qmp(vm).and_then(|mut qmp| qmp.ask("quit", json!({}))).is_ok();
+        let told = self.view.qmp(vm).and_then(|mut qmp| qmp.ask("quit", json!({}))).is_ok();
         for process in &seen.processes {
             let failed = |error| self.rejected(format!("end of {vm}"), error);
             if told && process.wait(PATIENCE).map_err(failed)? {
@@ -248,7 +157,7 @@ impl QemuExecutor {
             }
         }
         // It ended because it was told to: that is no crash, however it went.
-        let pid = self.folder.of(vm).join("pid");
+        let pid = self.view.folder.of(vm).join("pid");
         discard(&pid).map_err(|error| self.rejected(format!("end of {vm}"), error))?;
         Ok(writes)
     }
@@ -262,60 +171,6 @@ impl QemuExecutor {
             }
         }
     }
-
-    /// What is ours and belongs to no machine: files, and machines that only ports know of.
-    fn strays(&mut self, ours: &BTreeSet<VmId>) -> Result<(Vec<PathBuf>, BTreeMap<VmId, Vec<String>>), MachineError> {
-        let debris = self.folder.read().map_err(|error| self.rejected("its folder", error))?.debris;
-        let seen = self.ports.look()?;
-        let mut ports: BTreeMap<VmId, Vec<String>> = BTreeMap::new();
-        for (vm, name) in self.ports.owners(&seen).into_iter().filter(|(vm, _)| !ours.contains(vm)) {
-            ports.entry(vm).or_default().push(name);
-        }
-        Ok((debris, ports))
-    }
-
-    fn count(&self, seen: &Seen, ports: &SeenPorts) -> Option<MachineStatistics> {
-        let process = seen.processes.last()?;
-        let mut counted = MachineStatistics::default();
-        let spent = process.processor_time()?;
-        counted.processor_time =
-            Some(forebay_world::Duration::from_nanos(u64::try_from(spent.as_nanos()).unwrap_or(u64::MAX)));
-        for port in seen.written.iter().flat_map(|written| &written.ports) {
-            if let Some(device) = ports.devices.get(&port.name) {
-                counted.interfaces.insert(port.name.clone(), device.statistics);
-            }
-        }
-        // What a machine does not say stays unknown.
-        if let Ok(mut qmp) = self.qmp(seen.mark.vm) {
-            let balloon = qmp.ask("query-balloon", json!({})).ok();
-            counted.memory_assigned = balloon.and_then(|answer| answer.get("actual")?.as_u64()).map(Bytes);
-            let path = json!({"path": "/machine/peripheral/balloon", "property": "guest-stats"});
-            counted.memory_used = qmp.ask("qom-get", path).ok().as_ref().and_then(used_memory);
-            let disks = qmp.ask("query-blockstats", json!({})).ok();
-            counted.disks = disks.as_ref().and_then(Value::as_array).into_iter().flatten().filter_map(disk).collect();
-        }
-        Some(counted)
-    }
-}
-
-/// What the guest's balloon driver has reported, if it has.
-fn used_memory(answer: &Value) -> Option<Bytes> {
-    answer.get("last-update")?.as_u64().filter(|updated| *updated > 0)?;
-    // A value that the driver does not report is all ones.
-    let value = |name: &str| answer.pointer(&format!("/stats/{name}"))?.as_u64().filter(|value| *value != u64::MAX);
-    let available = value("stat-available-memory").or_else(|| value("stat-free-memory"))?;
-    Some(Bytes(value("stat-total-memory")?.saturating_sub(available)))
-}
-
-fn disk(block: &Value) -> Option<(String, DiskStatistics)> {
-    let count = |name: &str| block.pointer(&format!("/stats/{name}")).and_then(Value::as_u64);
-    let statistics = DiskStatistics {
-        read_bytes: count("rd_bytes")?,
-        reads: count("rd_operations")?,
-        written_bytes: count("wr_bytes")?,
-        writes: count("wr_operations")?,
-    };
-    Some((block.get("device")?.as_str().filter(|name| !name.is_empty())?.to_owned(), statistics))
 }
 
 fn now() -> Timestamp {
@@ -323,53 +178,29 @@ fn now() -> Timestamp {
     Timestamp::from_nanos(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
 }
 
-impl MachineExecutor for QemuExecutor {
+impl MachineView for QemuExecutor {
     fn hypervisor(&self) -> String {
-        format!("qemu in {}", self.host.state.display())
+        self.view.hypervisor()
     }
 
     fn owner(&self) -> &Owner {
-        &self.owner
+        self.view.owner()
     }
 
     fn capabilities(&self) -> MachineCapabilities {
-        MachineCapabilities {
-            graceful_stop: true,
-            statistics: true,
-            paused_creation: true,
-            idempotent_creation: true,
-            native_token: false,
-            configuration: true,
-            ports: true,
-            restart: true,
-        }
+        self.view.capabilities()
     }
 
     fn list(&mut self) -> Result<Inventory, MachineError> {
-        let (seen, foreign) = self.look()?;
-        let ours = seen.keys().copied().collect();
-        let (debris, ports) = self.strays(&ours)?;
-        let machine = |seen: &Seen| Machine {
-            uuid: seen.mark.uuid(),
-            name: seen.mark.vm.to_string(),
-            host: self.host.name.clone(),
-            state: self.state(seen),
-            since: seen.processes.last().and_then(|process| process.started),
-            mark: seen.mark.clone(),
-        };
-        let named = |process: &Process| match (&process.mark, process.uuid) {
-            (Some(mark), _) => format!("{} of {}, process {}", mark.vm, mark.owner, process.pid.as_raw_nonzero()),
-            (None, Some(uuid)) => format!("{uuid}, process {}", process.pid.as_raw_nonzero()),
-            (None, None) => format!("process {}", process.pid.as_raw_nonzero()),
-        };
-        let files = debris.iter().map(|path| path.display().to_string());
-        Ok(Inventory {
-            machines: seen.iter().map(|(vm, seen)| (*vm, machine(seen))).collect(),
-            strays: files.chain(ports.into_values().flatten()).collect(),
-            foreign: foreign.iter().map(named).collect(),
-        })
+        self.view.list()
     }
 
+    fn statistics(&mut self) -> Result<BTreeMap<VmId, MachineStatistics>, MachineError> {
+        self.view.statistics()
+    }
+}
+
+impl MachineExecutor for QemuExecutor {
     fn create(&mut self, spec: &MachineSpec, gate: &mut Gate) -> Result<Done, MachineError> {
         let ports = self.check(spec)?;
         let _lock = self.own()?;
@@ -378,9 +209,9 @@ impl MachineExecutor for QemuExecutor {
         if let Some(mark) = seen.as_ref().map(|seen| &seen.mark).filter(|mark| mark.spec != digest) {
             return Err(MachineError::Conflict { vm, standing: mark.spec, given: digest });
         }
-        let devices = self.ports.look()?;
+        let devices = self.view.ports.look()?;
         for port in &ports {
-            self.ports.check(port, &devices)?;
+            self.view.ports.check(port, &devices)?;
         }
         let mut writes = 0;
         // One that runs and is not written down cannot be spoken to: its socket went with its folder.
@@ -397,23 +228,23 @@ impl MachineExecutor for QemuExecutor {
             }
         };
         for (port, wanted) in ports.iter().zip(&spec.ports) {
-            writes += self.ports.ensure(vm, port, wanted.mac, gate)?;
+            writes += self.view.ports.ensure(vm, port, wanted.mac, gate)?;
         }
-        let mut state = seen.as_ref().map_or(MachineState::Defined, |seen| self.state(seen));
+        let mut state = seen.as_ref().map_or(MachineState::Defined, |seen| self.view.state(seen));
         if let Some(hung) = seen.as_ref().filter(|seen| state == MachineState::Crashed && !seen.processes.is_empty()) {
             writes += self.end(hung, gate)?;
         }
         if !state.is_alive() {
-            writes += make_layer(spec, &self.folder.of(vm), &self.hypervisor(), gate)?;
+            writes += make_layer(spec, &self.view.folder.of(vm), &self.hypervisor(), gate)?;
             self.launch(spec, &mark, gate)?;
             writes += 1;
-            state = self.seen(vm)?.map_or(MachineState::Defined, |seen| self.state(&seen));
+            state = self.seen(vm)?.map_or(MachineState::Defined, |seen| self.view.state(&seen));
         }
         if state == MachineState::Paused && !spec.paused {
             writes += self.resume(vm, gate)?.writes;
         }
         if !state.is_alive() {
-            let console = fs::read(self.folder.of(vm).join("console.log")).unwrap_or_default();
+            let console = fs::read(self.view.folder.of(vm).join("console.log")).unwrap_or_default();
             let last = &console[console.len().saturating_sub(200)..];
             let difference = format!("it is {state:?}; last on its console: {:?}", String::from_utf8_lossy(last));
             return Err(MachineError::NotVerified { endpoint: self.hypervisor(), vm, difference });
@@ -422,12 +253,12 @@ impl MachineExecutor for QemuExecutor {
     }
 
     fn resume(&mut self, vm: VmId, gate: &mut Gate) -> Result<Done, MachineError> {
-        let paused = self.seen(vm)?.is_some_and(|seen| self.state(&seen) == MachineState::Paused);
+        let paused = self.seen(vm)?.is_some_and(|seen| self.view.state(&seen) == MachineState::Paused);
         if !paused {
             return Ok(Done::default());
         }
         gate.pass(&format!("let {vm} run"))?;
-        let told = self.qmp(vm).and_then(|mut qmp| qmp.ask("cont", json!({})));
+        let told = self.view.qmp(vm).and_then(|mut qmp| qmp.ask("cont", json!({})));
         told.map_err(|error| self.rejected(format!("let {vm} run"), error))?;
         Ok(Done { writes: 1 })
     }
@@ -437,7 +268,7 @@ impl MachineExecutor for QemuExecutor {
             return Ok(Done::default());
         }
         gate.pass(&format!("power button of {vm}"))?;
-        match self.qmp(vm).and_then(|mut qmp| qmp.ask("system_powerdown", json!({}))) {
+        match self.view.qmp(vm).and_then(|mut qmp| qmp.ask("system_powerdown", json!({}))) {
             Ok(_) => Ok(Done { writes: 1 }),
             // It ended in the meantime.
             Err(_) if self.seen(vm)?.is_none_or(|seen| seen.processes.is_empty()) => Ok(Done::default()),
@@ -463,11 +294,11 @@ impl MachineExecutor for QemuExecutor {
         let _lock = self.own()?;
         let mut writes = self.end(&seen, gate)?;
         let written = seen.written.as_ref().map_or(&[][..], |written| &written.ports);
-        writes += self.ports.remove(vm, written, gate)?;
+        writes += self.view.ports.remove(vm, written, gate)?;
         // Last: by it the rest is found.
         if seen.written.is_some() {
             gate.pass(&format!("folder of {vm} away"))?;
-            self.folder.remove(vm).map_err(|error| self.rejected(format!("folder of {vm} away"), error))?;
+            self.view.folder.remove(vm).map_err(|error| self.rejected(format!("folder of {vm} away"), error))?;
             writes += 1;
         }
         self.is_gone(vm)?;
@@ -476,8 +307,8 @@ impl MachineExecutor for QemuExecutor {
 
     fn sweep(&mut self, gate: &mut Gate) -> Result<Done, MachineError> {
         let _lock = self.own()?;
-        let ours = self.look()?.0.keys().copied().collect();
-        let (debris, ports) = self.strays(&ours)?;
+        let ours = self.view.look()?.0.keys().copied().collect();
+        let (debris, ports) = self.view.strays(&ours)?;
         let mut writes = 0;
         for path in debris {
             let what = format!("{} away", path.display());
@@ -486,14 +317,8 @@ impl MachineExecutor for QemuExecutor {
             writes += 1;
         }
         for vm in ports.into_keys() {
-            writes += self.ports.remove(vm, &[], gate)?;
+            writes += self.view.ports.remove(vm, &[], gate)?;
         }
         Ok(Done { writes })
-    }
-
-    fn statistics(&mut self) -> Result<BTreeMap<VmId, MachineStatistics>, MachineError> {
-        let (seen, _) = self.look()?;
-        let ports = self.ports.look()?;
-        Ok(seen.iter().filter_map(|(vm, seen)| Some((*vm, self.count(seen, &ports)?))).collect())
     }
 }

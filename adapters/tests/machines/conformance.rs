@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use forebay_adapters::machines::{
-    Done, Gate, Inventory, MachineError, MachineExecutor, MachineSpec, MachineState, Owner,
+    Done, Foreign, Gate, Inventory, MachineError, MachineExecutor, MachineSpec, MachineState, MachineView, Owner,
 };
 use forebay_world::{Bytes, Duration, Generation, Timestamp, VmId};
 
@@ -11,6 +11,13 @@ use forebay_world::{Bytes, Duration, Generation, Timestamp, VmId};
 pub(crate) trait Rig {
     /// A new executor, as after a start of ours: it remembers nothing.
     fn connect(&self) -> Box<dyn MachineExecutor>;
+
+    /// A new view of what [`Rig::connect`] would see.
+    fn view(&self) -> Box<dyn MachineView>;
+
+    /// Everything that is there and everything that was written, ours or not, by other means than the executor's own: two
+    /// that are the same mean that nothing was written in between.
+    fn everything(&self) -> String;
 
     /// A machine that the hypervisor can make, with all that it can express.
     fn spec(&self, vm: u64) -> MachineSpec;
@@ -26,6 +33,9 @@ pub(crate) trait Rig {
 
     /// Puts machines there that are not ours.
     fn add_foreign(&self);
+
+    /// Checks what was seen of the one among them that bears [another owner](other)'s mark.
+    fn check_foreign(&self, seen: &Foreign);
 
     /// Whether they are still as they were put.
     fn foreign_is_untouched(&self) -> bool;
@@ -46,6 +56,7 @@ pub(crate) fn other() -> Owner {
 
 /// The whole suite.
 pub(crate) fn conforms(rig: &dyn Rig) {
+    a_view_sees_all_and_leaves_it_as_it_is(rig);
     nothing_is_there_at_first_and_nothing_is_left(rig);
     what_is_created_runs_and_is_written_once(rig);
     another_machine_of_the_same_identity_is_refused(rig);
@@ -99,6 +110,51 @@ fn nothing_is_left(rig: &dyn Rig) {
     let seen = list(rig);
     assert!(seen.machines.is_empty() && seen.strays.is_empty(), "{seen:?}");
     assert_eq!(rig.leftovers(), Vec::<String>::new());
+}
+
+/// Opens a view, looks, and sees that nothing is otherwise; what was seen.
+fn seen(rig: &dyn Rig) -> Inventory {
+    let before = rig.everything();
+    let mut view = rig.view();
+    // Views go to the threads of whoever looks.
+    let (inventory, counted) = std::thread::scope(|scope| {
+        let looking = scope.spawn(move || (view.list(), view.statistics()));
+        looking.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    });
+    let inventory = inventory.unwrap_or_else(|error| panic!("{error}"));
+    let counted = counted.unwrap_or_else(|error| panic!("{error}"));
+    let alive = inventory.machines.iter().filter(|(_, machine)| machine.state.is_alive()).map(|(vm, _)| vm);
+    assert!(!rig.view().capabilities().statistics || counted.keys().eq(alive), "{counted:?}");
+    assert_eq!(rig.everything(), before);
+    inventory
+}
+
+fn a_view_sees_all_and_leaves_it_as_it_is(rig: &dyn Rig) {
+    println!("   a view sees all, and leaves it as it is");
+    // Before anything of ours was ever made: no folder, no lock.
+    assert_eq!(seen(rig).machines.len(), 0);
+    for vm in [1, 2] {
+        create(rig, &rig.spec(vm));
+    }
+    rig.connect().destroy(VmId(2), &mut open()).expect("it can be ended");
+    rig.add_stray();
+    let by_view = seen(rig);
+    assert!(by_view.machines.contains_key(&VmId(1)), "{by_view:?}");
+    let mut executor = rig.connect();
+    assert_eq!(by_view, executor.list().expect("readable"), "as the executor sees it");
+    assert_eq!((rig.view().hypervisor(), rig.view().owner()), (executor.hypervisor(), executor.owner()));
+    assert_eq!(rig.view().capabilities(), executor.capabilities());
+    // Beside an executor that writes.
+    let spec = rig.spec(3);
+    let mut view = rig.view();
+    let mut gate = Gate::asking(move |_| view.list().is_ok());
+    executor.create(&spec, &mut gate).expect("looking keeps nobody from writing");
+    executor.sweep(&mut open()).expect("they go");
+    for vm in 1..=3 {
+        executor.remove(VmId(vm), &mut open()).expect("it goes");
+    }
+    drop(executor);
+    nothing_is_left(rig);
 }
 
 fn nothing_is_there_at_first_and_nothing_is_left(rig: &dyn Rig) {
@@ -245,8 +301,14 @@ fn what_has_crashed_is_seen_and_started_again(rig: &dyn Rig) {
 fn what_is_not_ours_is_left_alone(rig: &dyn Rig) {
     println!("   what is not ours is left alone");
     rig.add_foreign();
-    let foreign = list(rig);
+    let foreign = seen(rig);
     assert!(!foreign.foreign.is_empty() && foreign.machines.is_empty(), "{foreign:?}");
+    assert_eq!(foreign, list(rig));
+    // One of them bears another owner's mark, and is told from all others.
+    let theirs = foreign.foreign.iter().find(|machine| machine.owner == Some(other())).expect("another's is there");
+    assert!(foreign.foreign.iter().filter(|machine| machine.id == theirs.id).count() == 1, "{foreign:?}");
+    println!("      {theirs}");
+    rig.check_foreign(theirs);
     create(rig, &rig.spec(1));
     let nothing = BTreeSet::new();
     let mut executor = rig.connect();

@@ -5,9 +5,9 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use forebay_adapters::machines::ec2::{Credentials, Ec2Executor, Ec2Region};
+use forebay_adapters::machines::ec2::{Credentials, Ec2Executor, Ec2Region, Ec2View};
 use forebay_adapters::machines::{
-    Configuration, Gate, Image, MachineError, MachineExecutor, MachineSpec, MachineState, Owner,
+    Configuration, Foreign, Gate, Image, MachineError, MachineExecutor, MachineSpec, MachineState, MachineView, Owner,
 };
 use forebay_world::{Bytes, Generation, VmId};
 
@@ -49,6 +49,18 @@ impl Rig for Server {
         Box::new(executor(&self.endpoint(), owner()))
     }
 
+    fn view(&self) -> Box<dyn MachineView> {
+        Box::new(Ec2View::new(region(&self.endpoint()), owner()).expect("loopback"))
+    }
+
+    fn everything(&self) -> String {
+        let mut state = self.state();
+        // What is starting runs when it is looked at, whoever looks.
+        state.instances.iter_mut().filter(|instance| instance.state == "pending").for_each(|i| i.state = "running");
+        let asked = state.requests.iter().filter(|form| !form["Action"].starts_with("Describe")).count();
+        format!("{asked} requests that may write: {:?}", state.instances)
+    }
+
     fn spec(&self, vm: u64) -> MachineSpec {
         spec(vm, "ami-1")
     }
@@ -83,6 +95,13 @@ impl Rig for Server {
 
     fn add_foreign(&self) {
         executor(&self.endpoint(), other()).create(&self.spec(1), &mut Gate::open()).expect("it is made");
+    }
+
+    fn check_foreign(&self, seen: &Foreign) {
+        assert_eq!((seen.name.as_str(), &seen.id[..2]), (format!("{}-vm-1", other()).as_str(), "i-"));
+        assert_eq!((seen.state, seen.vcpus, seen.kind.as_deref()), (MachineState::Running, Some(4), Some("t3.micro")));
+        assert!(seen.since.is_some() && seen.memory.is_none() && seen.uuid.is_none(), "{seen:?}");
+        assert_eq!(seen.tags["forebay:owner"], other().as_str());
     }
 
     fn foreign_is_untouched(&self) -> bool {
@@ -205,7 +224,15 @@ fn tags_that_were_lost_are_mended_or_make_an_instance_nobodys() {
     assert_eq!(server.state().instances[0].tags["Name"], format!("{}-vm-1", owner()));
     server.state().instances[0].tags.remove("forebay:spec");
     let seen = executor.list().unwrap();
-    assert!(seen.machines.is_empty() && seen.foreign[0].contains("lost tags"), "{seen:?}");
+    assert!(seen.machines.is_empty() && seen.foreign[0].owner == Some(owner()), "{seen:?}");
+    // A machine of somebody's without any tag has the name that the provider gave it.
+    server.state().instances[0].tags.clear();
+    let seen = executor.list().unwrap().foreign;
+    assert!(seen[0].name == seen[0].id && seen[0].owner.is_none() && seen[0].tags.is_empty(), "{seen:?}");
+    server.state().instances[0].tags.extend(
+        [("forebay:owner", owner().as_str()), ("forebay:vm", "1")]
+            .map(|(key, value)| (key.to_owned(), value.to_owned())),
+    );
     assert_eq!(executor.sweep(&mut Gate::open()).unwrap().writes, 0);
     let error = executor.create(&server.spec(1), &mut Gate::open()).unwrap_err();
     assert!(error.to_string().contains("forebay:spec"), "{error}");
@@ -292,6 +319,11 @@ fn another_servers_words_are_understood() {
     }
     let seen = ours.list().unwrap();
     assert_eq!((seen.machines.len(), seen.foreign.len(), seen.strays.len()), (2, 1, 0), "{seen:?}");
+    let foreign = &seen.foreign[0];
+    assert_eq!((foreign.state, foreign.kind.as_deref()), (MachineState::Running, Some("t3.micro")), "{foreign:?}");
+    assert!(foreign.since.is_some() && foreign.name == format!("{}-vm-1", other()), "{foreign:?}");
+    println!("   {foreign}");
+    assert_eq!(Ec2View::new(region(&moto.endpoint), owner()).unwrap().list().unwrap(), seen);
     let machine = &seen.machines[&VmId(2)];
     assert_eq!((machine.mark.spec, machine.mark.generation), (spec(2).digest(), Generation(3)));
     assert_eq!(machine.state, MachineState::Running);

@@ -219,6 +219,8 @@ impl Instance {
         let (id, state) = (&self.id, self.state);
         format!(
             "<item><instanceId>{id}</instanceId><instanceState><name>{state}</name></instanceState>\
+             <instanceType>t3.micro</instanceType>\
+             <cpuOptions><coreCount>2</coreCount><threadsPerCore>2</threadsPerCore></cpuOptions>\
              <placement><availabilityZone>zone-a</availabilityZone></placement>\
              <launchTime>2026-01-01T00:{:02}:{:02}.000Z</launchTime><tagSet>{tags}</tagSet></item>",
             at / 60 % 60,

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use forebay_adapters::machines::fake::{FakeExecutor, FakeHypervisor, Fault};
+use forebay_adapters::machines::fake::{ALL, FakeExecutor, FakeHypervisor, FakeView, Fault};
 use forebay_adapters::machines::{
-    Attachment, Configuration, Gate, Image, MacAddress, MachineCapabilities, MachineError, MachineExecutor,
-    MachinePort, MachineSpec, MachineState, MachineStatistics,
+    Attachment, Configuration, Foreign, Gate, Image, MacAddress, MachineCapabilities, MachineError, MachineExecutor,
+    MachinePort, MachineSpec, MachineState, MachineStatistics, MachineView,
 };
 use forebay_world::{Bytes, Duration, Generation, Timestamp, VmId};
 
@@ -15,17 +15,6 @@ struct Memory {
     hypervisor: FakeHypervisor,
     can: MachineCapabilities,
 }
-
-const ALL: MachineCapabilities = MachineCapabilities {
-    graceful_stop: true,
-    statistics: true,
-    paused_creation: true,
-    idempotent_creation: true,
-    native_token: false,
-    configuration: true,
-    ports: true,
-    restart: true,
-};
 
 const FEW: MachineCapabilities = MachineCapabilities {
     graceful_stop: false,
@@ -49,6 +38,14 @@ impl Memory {
 impl Rig for Memory {
     fn connect(&self) -> Box<dyn MachineExecutor> {
         Box::new(FakeExecutor::connect(&self.hypervisor, owner(), self.can))
+    }
+
+    fn view(&self) -> Box<dyn MachineView> {
+        Box::new(FakeView::connect(&self.hypervisor, owner(), self.can))
+    }
+
+    fn everything(&self) -> String {
+        format!("{} writes: {:?}", self.hypervisor.writes(), self.hypervisor)
     }
 
     fn spec(&self, vm: u64) -> MachineSpec {
@@ -88,9 +85,15 @@ impl Rig for Memory {
     }
 
     fn add_foreign(&self) {
-        self.hypervisor.add_foreign("a machine of somebody's");
+        self.hypervisor.add_foreign(Foreign::new("a machine of somebody's", "0x1"));
         let mut executor = FakeExecutor::connect(&self.hypervisor, other(), self.can);
         executor.create(&self.spec(1), &mut Gate::open()).expect("it is made");
+    }
+
+    fn check_foreign(&self, seen: &Foreign) {
+        let known = (seen.name.as_str(), seen.uuid, seen.state, seen.since);
+        let uuid = Some(other().uuid_of(VmId(1)));
+        assert_eq!(known, ("vm-1", uuid, MachineState::Running, Some(Timestamp::EPOCH)));
     }
 
     fn foreign_is_untouched(&self) -> bool {
@@ -110,6 +113,28 @@ impl Rig for Memory {
 fn a_hypervisor_in_memory_conforms_whatever_it_can() {
     conformance::conforms(&Memory::new(ALL));
     conformance::conforms(&Memory::new(FEW));
+}
+
+#[test]
+fn a_view_opens_and_reads_without_a_write_whatever_fault_is_set() {
+    let memory = Memory::new(ALL);
+    memory.create(1).unwrap();
+    memory.hypervisor.add_foreign(Foreign { vcpus: Some(2), ..Foreign::new("web", "0x1") });
+    memory.hypervisor.fail_next([Fault::Rejected]);
+    let (before, writes) = (memory.everything(), memory.hypervisor.writes());
+    let mut view = memory.view();
+    let seen = view.list().unwrap();
+    assert_eq!((seen.machines.len(), seen.foreign[0].name.as_str(), seen.foreign[0].vcpus), (1, "web", Some(2)));
+    assert_eq!(view.statistics().unwrap().len(), 1);
+    drop(view);
+    assert_eq!((memory.everything(), memory.hypervisor.writes()), (before, writes));
+    assert!(memory.create(2).is_err(), "the fault was kept for a write");
+    // What is no more, nobody sees.
+    assert!(memory.hypervisor.remove_foreign("0x1") && !memory.hypervisor.remove_foreign("0x1"));
+    assert!(memory.view().list().unwrap().foreign.is_empty());
+    memory.hypervisor.set_reachable(false);
+    assert!(matches!(memory.view().list().unwrap_err(), MachineError::Unreachable { .. }));
+    assert!(matches!(memory.view().statistics().unwrap_err(), MachineError::Unreachable { .. }));
 }
 
 #[test]

@@ -4,10 +4,10 @@ use std::fs::{self, File};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use forebay_adapters::machines::libvirt::{LibvirtExecutor, LibvirtHost};
+use forebay_adapters::machines::libvirt::{LibvirtExecutor, LibvirtHost, LibvirtView};
 use forebay_adapters::machines::{
-    Attachment, Configuration, DiskFormat, Gate, Image, MacAddress, MachineError, MachineExecutor, MachinePort,
-    MachineSpec, MachineState, Owner,
+    Attachment, Configuration, DiskFormat, Foreign, Gate, Image, MacAddress, MachineError, MachineExecutor,
+    MachinePort, MachineSpec, MachineState, MachineView, Owner,
 };
 use forebay_world::{Bytes, Generation, VmId};
 use virt::connect::Connect;
@@ -16,6 +16,7 @@ use virt::domain::Domain;
 use super::conformance::{self, Rig, other, owner};
 use super::guest;
 use super::lab::{BRIDGE, Lab, Namespace, Switch, have, needs};
+use super::qemu::contents;
 
 /// A daemon, or the driver in this process, and a disk on which nothing is.
 struct Host {
@@ -60,6 +61,16 @@ impl Drop for Host {
 impl Rig for Host {
     fn connect(&self) -> Box<dyn MachineExecutor> {
         Box::new(LibvirtExecutor::connect(self.host(), owner()).expect("it answers"))
+    }
+
+    fn view(&self) -> Box<dyn MachineView> {
+        Box::new(LibvirtView::connect(self.host(), owner()).expect("it answers"))
+    }
+
+    fn everything(&self) -> String {
+        let mut domains: Vec<String> = self.keeper.list_all_domains(0).unwrap().iter().map(described).collect();
+        domains.sort();
+        format!("{}\n{}", domains.concat(), contents(&self.host().state))
     }
 
     fn spec(&self, vm: u64) -> MachineSpec {
@@ -117,6 +128,13 @@ impl Rig for Host {
         executor.create(&spec, &mut Gate::open()).expect("it is made");
     }
 
+    fn check_foreign(&self, seen: &Foreign) {
+        let uuid = other().uuid_of(VmId(1));
+        assert_eq!((seen.name.as_str(), seen.id.as_str()), (&*format!("{}-vm-1", other()), &*uuid.to_string()));
+        assert_eq!((seen.vcpus, seen.memory, seen.state), (Some(1), Some(Bytes(32 << 20)), MachineState::Running));
+        assert_eq!(seen.uuid, Some(uuid));
+    }
+
     fn foreign_is_untouched(&self) -> bool {
         self.domain(&other(), VmId(1)).is_some_and(|domain| domain.is_active().unwrap())
     }
@@ -129,12 +147,20 @@ impl Rig for Host {
     }
 }
 
+/// All that libvirt says of a domain, but for what it says of the moment.
+fn described(domain: &Domain) -> String {
+    format!("{:?} {}\n", domain.get_state().unwrap(), domain.get_xml_desc(0).unwrap())
+}
+
 #[test]
 fn the_driver_that_runs_nothing_conforms() {
     let host = Host::new("test:///default");
     conformance::conforms(&host);
     // libvirt's own domain, which every such driver has, was foreign all the time.
-    assert!(host.connect().list().unwrap().foreign.contains(&"test".to_owned()));
+    let foreign = host.view().list().unwrap().foreign;
+    let own = foreign.iter().find(|machine| machine.name == "test").expect("libvirt has it");
+    let known = (own.state, own.vcpus, own.memory, own.owner.clone());
+    assert_eq!(known, (MachineState::Running, Some(2), Some(Bytes(8 << 30)), None));
     // Nor is what has our place and no mark of ours touched. What this driver remembers is one for all of a process.
     let name = format!("{}-vm-1", owner());
     let text =

@@ -17,3 +17,4 @@ mod lab;
 #[cfg(feature = "libvirt")]
 mod libvirt;
 mod qemu;
+mod views;

@@ -1,14 +1,15 @@
 //! QEMU's processes on this machine: the suite, and what comes of hard deaths.
 
 use std::fs;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-use forebay_adapters::machines::qemu::{QemuExecutor, QemuHost};
+use forebay_adapters::machines::qemu::{QemuExecutor, QemuHost, QemuView};
 use forebay_adapters::machines::{
-    Attachment, Configuration, DiskFormat, Gate, Image, MacAddress, MachineError, MachineExecutor, MachinePort,
-    MachineSpec, MachineState, Owner,
+    Attachment, Configuration, DiskFormat, Foreign, Gate, Image, MacAddress, MachineError, MachineExecutor,
+    MachinePort, MachineSpec, MachineState, MachineView, Owner,
 };
 use forebay_adapters::ovsdb::Endpoint;
 use forebay_world::{Bytes, Generation, VmId};
@@ -80,6 +81,21 @@ impl Rig for Host {
         Box::new(self.executor(owner()))
     }
 
+    fn view(&self) -> Box<dyn MachineView> {
+        Box::new(QemuView::open(self.host(), owner()).expect("the path is short"))
+    }
+
+    fn everything(&self) -> String {
+        let processes = [owner(), other()].map(|owner| (0..10).map(|vm| self.process(&owner, VmId(vm))).collect());
+        let processes: &[Vec<Option<u32>>] = &processes;
+        let shown = self.namespace.run("ip", &["-json", "link", "show"]);
+        let links: Vec<serde_json::Value> = serde_json::from_str(&shown).unwrap();
+        // Not whether somebody is at their other end: that comes by itself.
+        let known = ["ifindex", "ifname", "ifalias", "master", "mtu", "txqlen", "address"];
+        let links: Vec<_> = links.iter().map(|link| known.map(|field| link.get(field).cloned())).collect();
+        format!("{processes:?}\n{links:?}\n{}", contents(&self.host().state))
+    }
+
     fn spec(&self, vm: u64) -> MachineSpec {
         let port = MachinePort {
             name: format!("fbv{vm}"),
@@ -126,6 +142,13 @@ impl Rig for Host {
         self.namespace.run("ip", &["tuntap", "add", "dev", "fbhand", "mode", "tap"]);
     }
 
+    fn check_foreign(&self, seen: &Foreign) {
+        let uuid = other().uuid_of(VmId(1));
+        assert_eq!((seen.name.as_str(), seen.id.as_str(), seen.uuid), ("vm-1", &*uuid.to_string(), Some(uuid)));
+        assert_eq!((seen.vcpus, seen.memory, seen.state), (Some(1), Some(Bytes(32 << 20)), MachineState::Unknown));
+        assert!(seen.since.is_some(), "{seen:?}");
+    }
+
     fn foreign_is_untouched(&self) -> bool {
         let links = self.namespace.run("ip", &["link", "show"]);
         let state = self.executor(other()).list().unwrap().machines[&VmId(1)].state;
@@ -146,6 +169,23 @@ impl Rig for Host {
         );
         found
     }
+}
+
+/// Every file and folder there, with what it holds and when it was changed.
+pub(crate) fn contents(folder: &Path) -> String {
+    let Ok(entries) = fs::read_dir(folder) else { return format!("{} is not there\n", folder.display()) };
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    let of = |path: PathBuf| {
+        let about = fs::symlink_metadata(&path).unwrap();
+        let said = format!("{} {:?} {:o} {}", path.display(), about.modified().unwrap(), about.mode(), about.len());
+        if about.is_dir() {
+            return format!("{said}\n{}", contents(&path));
+        }
+        let held = if about.is_file() { fs::read(&path).unwrap() } else { Vec::new() };
+        format!("{said} {:x}\n", held.iter().fold(0u64, |sum, byte| sum.rotate_left(5) ^ u64::from(*byte)))
+    };
+    paths.into_iter().map(of).collect()
 }
 
 const NEEDS: [&str; 3] = ["ip", "qemu-system-x86_64", "qemu-img"];
@@ -180,6 +220,34 @@ fn a_machine_outlives_its_folder_and_is_found_by_its_process() {
         fs::remove_dir_all(host.machine(VmId(1))).unwrap();
         executor.remove(VmId(1), &mut Gate::open()).unwrap();
         assert_eq!(host.leftovers(), Vec::<String>::new());
+    });
+}
+
+#[test]
+#[ignore = "needs root, iproute2, qemu-system-x86 and qemu-utils"]
+fn machines_of_others_are_seen_after_their_end_too() {
+    if !have(&NEEDS) {
+        return;
+    }
+    let host = Host::new();
+    host.namespace.within(|| {
+        let mut theirs = host.executor(other());
+        theirs.create(&host.spec(1), &mut Gate::open()).unwrap();
+        let mut view = host.view();
+        let mut state = || {
+            let seen = view.list().unwrap();
+            let found: Vec<_> = seen.foreign.into_iter().filter(|seen| seen.owner == Some(other())).collect();
+            assert!(seen.machines.is_empty() && found.len() <= 1, "{found:?}");
+            found.first().map(|found| (found.uuid, found.state))
+        };
+        let uuid = Some(other().uuid_of(VmId(1)));
+        assert_eq!(state(), Some((uuid, MachineState::Unknown)));
+        theirs.destroy(VmId(1), &mut Gate::open()).unwrap();
+        assert_eq!(state(), Some((uuid, MachineState::ShutOff)));
+        theirs.remove(VmId(1), &mut Gate::open()).unwrap();
+        assert_eq!(state(), None);
+        // Nothing was ever ours, and no folder says that it was.
+        assert!(!host.host().state.join(owner().as_str()).exists());
     });
 }
 

@@ -50,6 +50,17 @@ impl Query {
         Ok(Query { agent: config.new_agent(), region, host })
     }
 
+    /// Asks what there is. `vm` is the machine for which it is asked, where there is one.
+    pub(super) fn describe(
+        &self,
+        action: &'static str,
+        parameters: &[(String, String)],
+        vm: VmId,
+    ) -> Result<Element, MachineError> {
+        assert!(action.starts_with("Describe"), "{action} may change something");
+        self.ask(action, parameters, vm)
+    }
+
     /// Asks. `vm` is the machine for which it is asked, where there is one.
     pub(super) fn ask(&self, action: &str, parameters: &[(String, String)], vm: VmId) -> Result<Element, MachineError> {
         let all = [("Action".to_owned(), action.to_owned()), ("Version".to_owned(), VERSION.to_owned())];

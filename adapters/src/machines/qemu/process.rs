@@ -6,12 +6,12 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use forebay_world::Timestamp;
+use forebay_world::{Bytes, Timestamp};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use uuid::Uuid;
 
-use crate::machines::Mark;
+use crate::machines::{Foreign, Mark};
 
 /// What the mark is written behind on the command line; the guest finds it in its SMBIOS tables.
 pub(super) const MARK_ARGUMENT: &str = "type=11,value=";
@@ -27,6 +27,16 @@ pub(super) struct Process {
     pub(super) mark: Option<Mark>,
     /// When it began.
     pub(super) started: Option<Timestamp>,
+    /// What else its command line says of the machine.
+    told: Told,
+}
+
+/// What a command line says of a machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Told {
+    name: Option<String>,
+    vcpus: Option<u32>,
+    memory: Option<Bytes>,
 }
 
 impl Process {
@@ -62,7 +72,24 @@ impl Process {
             let since = booted + in_seconds(ticks);
             Timestamp::from_nanos(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
         });
-        Some(Process { pid, uuid, mark, started, command_line })
+        Some(Process { pid, uuid, mark, started, told: Told::read(&words), command_line })
+    }
+
+    /// What it is as one that is not ours. Nobody else's machine is spoken to, so whether it runs is not known.
+    pub(super) fn foreign(&self) -> Foreign {
+        let id = match self.uuid {
+            Some(uuid) => uuid.to_string(),
+            None => format!("process {}", self.pid.as_raw_nonzero()),
+        };
+        let Told { name, vcpus, memory } = self.told.clone();
+        Foreign {
+            uuid: self.uuid,
+            vcpus,
+            memory,
+            since: self.started,
+            owner: self.mark.as_ref().map(|mark| mark.owner.clone()),
+            ..Foreign::new(name.unwrap_or_else(|| id.clone()), id)
+        }
     }
 
     /// Time that processors have spent on it.
@@ -101,6 +128,42 @@ impl Process {
         }
         what(&handle).map(Some)
     }
+}
+
+impl Told {
+    /// Reads options as qemu-system-x86_64(1) has them; what is left to QEMU's defaults is not told.
+    fn read(words: &[&str]) -> Told {
+        let mut told = Told::default();
+        for (option, value) in words.windows(2).map(|pair| (pair[0], pair[1])) {
+            match option {
+                "-name" => told.name = parameter(value, "guest").map(str::to_owned),
+                "-smp" => told.vcpus = parameter(value, "cpus").and_then(|text| text.parse().ok()),
+                "-m" => told.memory = parameter(value, "size").and_then(memory),
+                _ => {}
+            }
+        }
+        told
+    }
+}
+
+/// A parameter of an option; its first may stand without its name.
+fn parameter<'a>(value: &'a str, name: &str) -> Option<&'a str> {
+    let mut parts = value.split(',');
+    let bare = parts.clone().next().filter(|first| !first.is_empty() && !first.contains('='));
+    parts.find_map(|part| part.strip_prefix(name)?.strip_prefix('=')).or(bare)
+}
+
+/// A size as QEMU takes it, in MiB where it has no letter.
+fn memory(text: &str) -> Option<Bytes> {
+    let (digits, shift) = match text.char_indices().last()? {
+        (at, 'b' | 'B') => (&text[..at], 0),
+        (at, 'k' | 'K') => (&text[..at], 10),
+        (at, 'm' | 'M') => (&text[..at], 20),
+        (at, 'g' | 'G') => (&text[..at], 30),
+        (at, 't' | 'T') => (&text[..at], 40),
+        _ => (text, 20),
+    };
+    digits.parse::<u64>().ok()?.checked_mul(1 << shift).map(Bytes)
 }
 
 /// Fields of `/proc/PID/stat` behind the name, from the state on (proc(5) counts from 1, and the state is its third).
@@ -142,6 +205,29 @@ fn wait(handle: &rustix::fd::OwnedFd, patience: Duration) -> io::Result<bool> {
             Ok(_) => return Ok(true),
             Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_command_line_says_is_told_and_nothing_else() {
+        let told = |line: &str| Told::read(&line.split(' ').collect::<Vec<_>>());
+        let of = |name: &str, vcpus, memory| Told { name: Some(name.to_owned()), vcpus, memory };
+        let libvirts = "qemu -name guest=web-1,debug-threads=on -m size=1048576k,slots=16 -smp 2,sockets=2,cores=1";
+        assert_eq!(told(libvirts), of("web-1", Some(2), Some(Bytes(1 << 30))));
+        assert_eq!(told("qemu -name web -m 160 -smp cpus=4"), of("web", Some(4), Some(Bytes(160 << 20))));
+        assert_eq!(told("qemu -m 1.5G -smp sockets=2 -name debug-threads=on"), Told::default());
+        assert_eq!(told("qemu -m 99999999999999999999T"), Told::default());
+        assert_eq!(told("qemu -m 18446744073709551615k"), Told::default());
+        for (text, bytes) in [("8", 8 << 20), ("8M", 8 << 20), ("2G", 2 << 30), ("1t", 1 << 40), ("64b", 64)] {
+            assert_eq!(memory(text), Some(Bytes(bytes)), "{text}");
+        }
+        for text in ["", "G", "é", "-1", "1 G"] {
+            assert_eq!(memory(text), None, "{text:?}");
         }
     }
 }

@@ -53,6 +53,12 @@ impl Qmp {
         Ok(session)
     }
 
+    /// Asks something that changes nothing.
+    pub(super) fn query(&mut self, command: &'static str, arguments: Value) -> Result<Value, QmpError> {
+        assert!(command.starts_with("query-") || command == "qom-get", "{command} may change something");
+        self.ask(command, arguments)
+    }
+
     /// Asks, and gives the answer.
     pub(super) fn ask(&mut self, command: &str, arguments: Value) -> Result<Value, QmpError> {
         let mut line = json!({"execute": command, "arguments": arguments}).to_string();
