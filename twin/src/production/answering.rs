@@ -216,6 +216,14 @@ pub(super) fn check(spec: &ProductionSpec, site: &Site, folder: &Path, findings:
         u32::try_from(seconds).ok()
     });
     let rails = check_rails(spec, given, findings);
+    if let (Err(what), true) = (rails.check(), findings.0.is_empty()) {
+        findings.add(
+            given.kind.span(),
+            format!("[steering.rails]: {what}"),
+            "rails that mean something",
+            "see its keys",
+        );
+    }
     let server = match given.kind.get_ref() {
         SteeringKind::Rfc2136 => check_rfc2136(section, folder, findings),
         SteeringKind::Powerdns => check_powerdns(section, site, folder, findings),

@@ -23,12 +23,20 @@ pub fn text(found: &Surroundings) -> String {
     let speed = uplink.and_then(|uplink| uplink.speed).unwrap_or(SPEED).max(SPEED_LEAST);
     let size = Sizes::of(host, speed);
 
-    text.push_str("\n# What there is. The same sections stand in scenarios, so that what runs here can be simulated first.\n");
-    let _ = writeln!(text, "[[region]]\nname = \"ams\" # where these hosts stand: name, place and time zone are made up");
+    text.push_str(
+        "\n# What there is. The same sections stand in scenarios, so that what runs here can be simulated first.\n",
+    );
+    let _ =
+        writeln!(text, "[[region]]\nname = \"ams\" # where these hosts stand: name, place and time zone are made up");
     text.push_str("lat = 52.37\nlon = 4.90\ntime_zone = \"Europe/Amsterdam\"\n");
     let _ = match uplink {
         Some(uplink) if uplink.speed.is_some() => {
-            writeln!(text, "# Port {} of bridge {} says that it carries this.", comment(&uplink.port), comment(&uplink.bridge))
+            writeln!(
+                text,
+                "# Port {} of bridge {} says that it carries this.",
+                comment(&uplink.port),
+                comment(&uplink.bridge)
+            )
         }
         _ => writeln!(text, "# No port said what it carries: this is made up."),
     };
@@ -56,7 +64,12 @@ pub fn text(found: &Surroundings) -> String {
             let _ = writeln!(text, "kind = \"libvirt\"\nuri = {} # {{host}} stands for the host's name", quoted(uri));
         }
         Err(why) => {
-            let _ = writeln!(text, "# libvirt was not seen at {} ({}), so QEMU itself is used, on this machine.", comment(uri), comment(why));
+            let _ = writeln!(
+                text,
+                "# libvirt was not seen at {} ({}), so QEMU itself is used, on this machine.",
+                comment(uri),
+                comment(why)
+            );
             text.push_str("kind = \"qemu\"\n");
         }
     }
@@ -76,7 +89,12 @@ pub fn text(found: &Surroundings) -> String {
         }
         (seen, _) => {
             let why = seen.as_ref().err().map_or("no bridge of it has a port that leads out", String::as_str);
-            let _ = writeln!(text, "# Open vSwitch was not seen at {} ({}): bridge and port are made up.", comment(database), comment(why));
+            let _ = writeln!(
+                text,
+                "# Open vSwitch was not seen at {} ({}): bridge and port are made up.",
+                comment(database),
+                comment(why)
+            );
             let database = if database.contains(':') { database } else { "unix:/run/openvswitch/db.sock" };
             let _ = writeln!(
                 text,
@@ -107,7 +125,7 @@ impl Sizes {
         let host_memory = memory.saturating_sub((memory / 8).max(512 * mebibyte)).max(256 * mebibyte);
         let memory = (host_memory / 4).clamp(256 * mebibyte, 8 << 30);
         let processors = (host_cpus / 4).clamp(1, 4);
-        let thousands = |cpus: u32| Cpu(cpus.saturating_mul(1000));
+        let thousands = |cpus: u32| Cpu(u64::from(cpus) * 1000);
         Sizes {
             host_cpu: thousands(host_cpus),
             host_memory: Bytes(host_memory / mebibyte * mebibyte),
@@ -328,7 +346,8 @@ mod tests {
         let mut nothing = surroundings(None, None, None);
         nothing.switch.1 = Err("no such file".to_owned());
         let text = text(&nothing);
-        for said in ["made up", "libvirt was not seen at qemu:///system (nobody listens)", "Open vSwitch was not seen"] {
+        for said in ["made up", "libvirt was not seen at qemu:///system (nobody listens)", "Open vSwitch was not seen"]
+        {
             assert!(text.contains(said), "{said}: {text}");
         }
         accepted(&text);
@@ -338,9 +357,25 @@ mod tests {
     fn every_section_of_a_file_is_in_it() {
         let text = text(&surroundings(Some(8), Some(32 << 10), Some(10_000_000_000)));
         for section in [
-            "[production]", "[[region]]", "[[flavour]]", "[[class]]", "[[hypervisor]]", "[image.edge]", "[network.ams]",
-            "[dns]", "[dns.geography]", "[dns.names]", "[steering]", "[steering.rails]", "[steering.names]",
-            "[health.video]", "[[feed]]", "[controller]", "[live]", "[metrics]", "[[shadow.incumbent]]",
+            "[production]",
+            "[[region]]",
+            "[[flavour]]",
+            "[[class]]",
+            "[[hypervisor]]",
+            "[image.edge]",
+            "[network.ams]",
+            "[dns]",
+            "[dns.geography]",
+            "[dns.names]",
+            "[steering]",
+            "[steering.rails]",
+            "[steering.names]",
+            "[health.video]",
+            "[[feed]]",
+            "[controller]",
+            "[live]",
+            "[metrics]",
+            "[[shadow.incumbent]]",
         ] {
             assert!(text.contains(section), "{section}");
         }

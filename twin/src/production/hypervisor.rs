@@ -3,19 +3,20 @@
 //! Hosts whose sections come to the same are on one hypervisor, which is opened once: a cloud's region, a machine with
 //! several hosts of the topology on it. Which of those hosts a machine counts for is whoever's who made it.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use forebay_adapters::machines::MachineExecutor;
-use forebay_adapters::machines::ec2::{Credentials, Ec2Executor, Ec2Region, NoCredentials};
+use forebay_adapters::machines::ec2::{Credentials, Ec2Executor, Ec2Region, Ec2View, NoCredentials};
 #[cfg(feature = "libvirt")]
-use forebay_adapters::machines::libvirt::{LibvirtExecutor, LibvirtHost};
-use forebay_adapters::machines::qemu::{Acceleration, QemuExecutor, QemuHost};
-use forebay_adapters::machines::{MachineError, Owner};
+use forebay_adapters::machines::libvirt::{LibvirtExecutor, LibvirtHost, LibvirtView};
+use forebay_adapters::machines::qemu::{Acceleration, QemuExecutor, QemuHost, QemuView};
+use forebay_adapters::machines::{MachineError, MachineExecutor, MachineView, Owner};
 use forebay_adapters::name_classes::fits_glob;
 use forebay_adapters::ovsdb::Endpoint;
 use forebay_world::HostId;
 use toml::Spanned;
 
+use super::answering::check_url;
 use super::network::Network;
 use super::secret::{SecretError, check_private};
 use super::spec::{AccelerationSpec, HypervisorKind, HypervisorSpec, ProductionSpec};
@@ -151,6 +152,33 @@ impl Hypervisor {
         })
     }
 
+    /// Opens it to look: nothing is written, neither now nor by what is given.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn view(&self, owner: &Owner) -> Result<Box<dyn MachineView>, OpenError> {
+        Ok(match self {
+            #[cfg(feature = "libvirt")]
+            Hypervisor::Libvirt { uri, folder, kvm } => {
+                let host = LibvirtHost { uri: uri.clone(), state: folder.clone(), kvm: *kvm };
+                Box::new(LibvirtView::connect(host, owner.clone())?)
+            }
+            #[cfg(not(feature = "libvirt"))]
+            Hypervisor::Libvirt { .. } => return Err(OpenError::WithoutLibvirt),
+            Hypervisor::Qemu { .. } => Box::new(QemuView::open(self.qemu_host(), owner.clone())?),
+            Hypervisor::Ec2 { .. } => Box::new(Ec2View::new(self.ec2_region()?, owner.clone())?),
+        })
+    }
+
+    /// Whether its machines read their images on this machine.
+    pub fn is_local(&self) -> bool {
+        match self {
+            Hypervisor::Libvirt { uri, .. } => uri.contains(":///") && !uri.starts_with("test:"),
+            Hypervisor::Qemu { .. } => true,
+            Hypervisor::Ec2 { .. } => false,
+        }
+    }
+
     fn qemu_host(&self) -> QemuHost {
         let Hypervisor::Qemu { folder, program, kvm, processor, ovs } = self else {
             unreachable!("only QEMU is asked for it");
@@ -214,12 +242,14 @@ pub(super) fn check(
         check_section(section, findings);
     }
     let mut hosted: Vec<HostedOn> = Vec::new();
+    let mut known: BTreeMap<String, usize> = BTreeMap::new();
     let mut hypervisor_of = vec![None; hosts.len()];
     for (at, section) in spec.hypervisor.iter().enumerate() {
         for (index, host) in hosts.iter().enumerate().filter(|(index, _)| section_of[*index] == Some(at)) {
             let network = networks.get(host.region.index()).and_then(Option::as_ref);
             let Some(hypervisor) = of_host(section.get_ref(), &host.name, network, folder, state) else { continue };
-            let found = hosted.iter().position(|known| known.hypervisor == hypervisor).unwrap_or_else(|| {
+            // All that a hypervisor is stands in what it shows of itself.
+            let found = *known.entry(format!("{hypervisor:?}")).or_insert_with(|| {
                 if matches!(hypervisor, Hypervisor::Qemu { .. })
                     && hosted.iter().any(|known| matches!(known.hypervisor, Hypervisor::Qemu { .. }))
                 {
@@ -290,6 +320,7 @@ fn check_section(section: &Spanned<HypervisorSpec>, findings: &mut Findings) {
         check_uri(uri, findings);
     }
     if let Some(endpoint) = &spec.endpoint {
+        check_url(endpoint, "endpoint", &["http", "https"], findings);
         // Whether secrets may be sent there is known to whoever sends them; it asks nothing yet.
         let region = Ec2Region {
             endpoint: endpoint.get_ref().clone(),
@@ -299,7 +330,9 @@ fn check_section(section: &Spanned<HypervisorSpec>, findings: &mut Findings) {
             groups: Vec::new(),
         };
         let nobody: Owner = "nobody".parse().expect("a plain word");
-        if let Err(error) = Ec2Executor::new(region, nobody) {
+        if let Err(error) = Ec2Executor::new(region, nobody)
+            && !endpoint.get_ref().contains('@')
+        {
             findings.add(
                 endpoint.span(),
                 format!("`endpoint`: {error}"),

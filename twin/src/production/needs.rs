@@ -43,6 +43,11 @@ pub(super) fn check(production: &Production, spec: &ProductionSpec, findings: &m
 
 /// That demand is told by something.
 fn check_demand(production: &Production, spec: &ProductionSpec, findings: &mut Findings) {
+    let topology = &production.topology;
+    let looked_at = |class: ClassId| {
+        let mandates = topology.cell_ids().zip(&production.mandates);
+        mandates.filter(|((_, of), _)| *of == class).any(|(_, mandate)| *mandate != super::Mandate::Off)
+    };
     match spec.controller.get_ref().demand {
         DemandSource::Dns if production.queries.is_none() => findings.add(
             spec.controller.span(),
@@ -50,13 +55,22 @@ fn check_demand(production: &Production, spec: &ProductionSpec, findings: &mut F
             "queries must be seen somewhere",
             "add `[dns]` with `dnstap = [\"unix:/run/forebay/dnstap.sock\"]`",
         ),
-        DemandSource::Dns => {}
+        DemandSource::Dns => {
+            let told = production.queries.iter().flat_map(|queries| queries.class_of.iter().flatten());
+            let told: BTreeSet<ClassId> = told.copied().collect();
+            for (index, class) in topology.classes.iter().enumerate() {
+                if !told.contains(&ClassId::at(index)) && looked_at(ClassId::at(index)) {
+                    findings.add(
+                        spec.class[index].get_ref().name.span(),
+                        format!("nothing tells the demand of class \"{}\"", class.name),
+                        "`controller.demand` is \"dns\", and [dns.names] has no name of it",
+                        format!("add `{} = [\"www.cdn.example\"]` to [dns.names], or make its cells `off`", class.name),
+                    );
+                }
+            }
+        }
         DemandSource::Sessions => {
-            let looked_at = |class: ClassId| {
-                let mandates = production.topology.cell_ids().zip(&production.mandates);
-                mandates.filter(|((_, of), _)| *of == class).any(|(_, mandate)| *mandate != super::Mandate::Off)
-            };
-            for (index, class) in production.topology.classes.iter().enumerate() {
+            for (index, class) in topology.classes.iter().enumerate() {
                 let told = production.health[index].as_ref().is_some_and(|health| health.sessions.is_some());
                 if !told && looked_at(ClassId::at(index)) {
                     findings.add(

@@ -342,7 +342,7 @@ fn machines_most(site: &Site, region: RegionId) -> u64 {
     hosts
         .map(|host| {
             let fit = flavours().map(|flavour| {
-                ratio(u64::from(host.cpu.0), u64::from(flavour.cpu.0))
+                ratio(host.cpu.0, flavour.cpu.0)
                     .min(ratio(host.memory.0, flavour.memory.0))
                     .min(ratio(host.bandwidth.0, flavour.bandwidth.0))
             });

@@ -257,7 +257,7 @@ fn check_whereabouts(section: &Spanned<DnsSpec>, site: &Site, folder: &Path, fin
             if let Some(region) = site.regions.find(region, findings) {
                 into.insert(upper, RegionId::at(region.min(usize::from(u16::MAX))));
             }
-            if let (Some(_), None) = (Some(code), &given.database) {
+            if given.database.is_none() {
                 findings.add(
                     code.span(),
                     format!("regions of a {what} without `database`"),

@@ -67,7 +67,8 @@ fn this_machine() -> Node {
         line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
     });
     Node {
-        name: read("/proc/sys/kernel/hostname").map_or_else(|| "this machine".to_owned(), |name| name.trim().to_owned()),
+        name: read("/proc/sys/kernel/hostname")
+            .map_or_else(|| "this machine".to_owned(), |name| name.trim().to_owned()),
         cpus: std::thread::available_parallelism().ok().and_then(|cpus| u32::try_from(cpus.get()).ok()),
         memory: kibibytes.and_then(|count| count.checked_mul(1024)).map(Bytes),
     }
@@ -120,7 +121,10 @@ fn ports_of(database: &str) -> Result<Vec<SwitchPort>, String> {
             if port == name || !plain {
                 continue;
             }
-            let speed = of_port.iter().filter_map(|row| row.integer("link_speed")).filter_map(|speed| u64::try_from(speed).ok());
+            let speed = of_port
+                .iter()
+                .filter_map(|row| row.integer("link_speed"))
+                .filter_map(|speed| u64::try_from(speed).ok());
             let speed: u64 = speed.fold(0, u64::saturating_add);
             found.push(SwitchPort {
                 bridge: name.to_owned(),

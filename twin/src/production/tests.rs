@@ -145,6 +145,7 @@ fn what_may_be_written_needs_what_it_is_written_with() {
         ),
         ("demand = \"dns\"", "demand = \"sessions\"", "nothing tells the demand of class \"web\""),
         ("policy = \"predictive\"", "policy = \"oracle\"", "policy oracle cannot run in production"),
+        ("web = [\"cdn.example\"]\n", "", "nothing tells the demand of class \"web\""),
         ("\n[dns]\n", "\n[dnss]\n", "unknown key `dnss`"),
     ] {
         let refused = with(from, to).expect_err(said);
