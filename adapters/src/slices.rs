@@ -16,6 +16,8 @@
 //! An executor is level-triggered: [`SliceExecutor::apply`] looks at what stands, writes what differs, and looks again;
 //! after a crash, of ours or of the switch, the same call with the same slices mends what is left. It touches nothing that
 //! does not bear its owner's mark, and takes everything that does for its own.
+//!
+//! Whoever is only to look is given a [`SliceView`]: each executor's module has one, which holds nothing that can write.
 
 mod database;
 mod enforced;
@@ -28,10 +30,12 @@ pub mod ovn;
 pub mod ovs;
 mod standing;
 pub mod tc;
+mod view;
 
 pub use crate::gate::{Gate, Stopped};
 pub use enforced::{Enforced, MTU_BYTES, PRIORITIES_MOST};
 pub use error::SliceError;
-pub use executor::{Applied, Counters, SliceExecutor};
+pub use executor::{Applied, SliceExecutor};
 pub use link::{LinkSlices, MacAddress, Port, Slice};
 pub use standing::{Standing, StandingPort};
+pub use view::{Counters, SliceView};

@@ -15,7 +15,8 @@
 //!
 //! An executor is level-triggered: [`SteeringExecutor::apply`] looks at what stands, writes what differs, and looks again;
 //! after a crash, of ours or of the server, the same call with the same answers mends what is left. It touches nothing that
-//! does not bear its owner's mark. [`Rails`] bound what may change at once, and [`Guarded`] puts them before any executor.
+//! does not bear its owner's mark. Whoever is only to look is given a [`SteeringView`]: each executor's module has one, which
+//! holds nothing that can write. [`Rails`] bound what may change at once, and [`Guarded`] puts them before any executor.
 
 mod answers;
 mod apportion;
@@ -35,6 +36,7 @@ pub mod responder;
 pub mod rfc2136;
 mod secret;
 mod standing;
+mod view;
 mod zone;
 
 pub use crate::gate::{Gate, Stopped};
@@ -42,9 +44,10 @@ pub use answers::{Answers, Clients, Health, Member, NameAnswers, Pool, Share, Sh
 pub use apportion::WHOLE;
 pub use dns_name::{DnsName, DnsNameError};
 pub use error::SteeringError;
-pub use executor::{Applied, SteeringCapabilities, SteeringExecutor, Weights};
+pub use executor::{Applied, SteeringExecutor};
 pub use expressed::Expressed;
 pub use guarded::{Guarded, GuardedStep};
 pub use rails::{Drain, Rails, Remark};
 pub use secret::{Secret, TsigKey};
 pub use standing::{Standing, StandingName};
+pub use view::{SteeringCapabilities, SteeringView, Weights};

@@ -65,6 +65,13 @@ impl Database {
         self.transact(vec![self.assertion()]).map(|_| ())
     }
 
+    /// Reads rows: operations that are no more than that.
+    pub(super) fn select(&mut self, operations: Vec<Operation>) -> Result<Vec<Outcome>, SliceError> {
+        let only_reads = operations.iter().all(|operation| matches!(operation, Operation::Select { .. }));
+        assert!(only_reads, "what is asked may change something");
+        self.transact(operations)
+    }
+
     /// Does operations, all of them or none.
     pub(super) fn transact(&mut self, operations: Vec<Operation>) -> Result<Vec<Outcome>, SliceError> {
         self.client.transact(self.name, operations).map_err(|error| match error.refusal() {

@@ -1,27 +1,13 @@
-//! What every executor of slices can do.
+//! What every executor of slices can do beside looking.
 
-use std::collections::BTreeMap;
-
-use forebay_world::{Acknowledgement, Capabilities, SliceId};
+use forebay_world::Acknowledgement;
 
 use super::link::LinkSlices;
-use super::standing::Standing;
+use super::view::SliceView;
 use super::{Gate, SliceError};
 
 /// Makes slices stand on one real link.
-pub trait SliceExecutor {
-    /// The link, as operators know it: `fbpd of bridge fbr0 on unix:/run/openvswitch/db.sock`.
-    fn link(&self) -> String;
-
-    /// What it can express here.
-    fn capabilities(&self) -> Capabilities;
-
-    /// What stands. Reads only.
-    ///
-    /// # Errors
-    /// [`SliceError`] when it cannot be seen.
-    fn read(&mut self) -> Result<Standing, SliceError>;
-
+pub trait SliceExecutor: SliceView {
     /// Makes what stands what shall, and reads it back. Writes only what differs: the same slices once more write
     /// nothing. What is no longer wanted goes last.
     ///
@@ -35,12 +21,6 @@ pub trait SliceExecutor {
     /// # Errors
     /// [`SliceError`], as [`SliceExecutor::apply`].
     fn remove(&mut self, gate: &mut Gate) -> Result<Applied, SliceError>;
-
-    /// What each slice that stands has carried since it stands. Empty where nothing is counted.
-    ///
-    /// # Errors
-    /// [`SliceError`] when it cannot be seen.
-    fn counters(&mut self) -> Result<BTreeMap<SliceId, Counters>, SliceError>;
 }
 
 /// What was done.
@@ -52,13 +32,12 @@ pub struct Applied {
     pub acknowledgement: Acknowledgement,
 }
 
-/// What a slice has carried.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Bytes sent, with link-layer headers.
-    pub bytes: u64,
-    /// Packets sent.
-    pub packets: u64,
-    /// Packets dropped.
-    pub dropped: u64,
+impl<E: SliceExecutor + ?Sized> SliceExecutor for Box<E> {
+    fn apply(&mut self, wanted: &LinkSlices, gate: &mut Gate) -> Result<Applied, SliceError> {
+        (**self).apply(wanted, gate)
+    }
+
+    fn remove(&mut self, gate: &mut Gate) -> Result<Applied, SliceError> {
+        (**self).remove(gate)
+    }
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use forebay_world::{BitsPerSecond, Capabilities, Generation, SliceId};
 
 use super::{
-    Applied, Counters, Enforced, Gate, LinkSlices, Port, SliceError, SliceExecutor, Standing, StandingPort,
+    Applied, Counters, Enforced, Gate, LinkSlices, Port, SliceError, SliceExecutor, SliceView, Standing, StandingPort,
     enforced::{least_rate, whole_bytes},
 };
 
@@ -98,23 +98,24 @@ impl FakeSwitch {
     }
 }
 
+/// A connection to a [`FakeSwitch`] that looks only: it is no writer, and nobody's place.
+#[derive(Debug)]
+pub struct FakeView {
+    switch: FakeSwitch,
+    capabilities: Capabilities,
+}
+
 /// A connection to a [`FakeSwitch`]; the first there is is its only writer, until it is dropped.
 #[derive(Debug)]
 pub struct FakeExecutor {
-    switch: FakeSwitch,
-    capabilities: Capabilities,
+    view: FakeView,
     writer: u64,
 }
 
-impl FakeExecutor {
-    /// Connects to a switch that can do as much as that.
+impl FakeView {
+    /// Connects to a switch of which an executor can do as much as that.
     pub fn connect(switch: &FakeSwitch, capabilities: Capabilities) -> Self {
-        let mut state = switch.state();
-        let writer = state.writers;
-        state.writers += 1;
-        state.writer.get_or_insert(writer);
-        drop(state);
-        FakeExecutor { switch: switch.clone(), capabilities, writer }
+        FakeView { switch: switch.clone(), capabilities }
     }
 
     fn reach(&self) -> Result<MutexGuard<'_, State>, SliceError> {
@@ -136,9 +137,44 @@ impl FakeExecutor {
             foreign: state.foreign.clone(),
         }
     }
+}
+
+impl SliceView for FakeView {
+    fn link(&self) -> String {
+        "a switch in memory".to_owned()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.capabilities
+    }
+
+    fn read(&mut self) -> Result<Standing, SliceError> {
+        Ok(self.standing(&*self.reach()?))
+    }
+
+    fn counters(&mut self) -> Result<BTreeMap<SliceId, Counters>, SliceError> {
+        let state = self.reach()?;
+        if !self.capabilities.statistics {
+            return Ok(BTreeMap::new());
+        }
+        let of = |id: &SliceId| (*id, state.counters.get(id).copied().unwrap_or_default());
+        Ok(state.slices.keys().map(of).collect())
+    }
+}
+
+impl FakeExecutor {
+    /// Connects to a switch that can do as much as that.
+    pub fn connect(switch: &FakeSwitch, capabilities: Capabilities) -> Self {
+        let mut state = switch.state();
+        let writer = state.writers;
+        state.writers += 1;
+        state.writer.get_or_insert(writer);
+        drop(state);
+        FakeExecutor { view: FakeView::connect(switch, capabilities), writer }
+    }
 
     fn own(&self) -> Result<(), SliceError> {
-        let mut state = self.reach()?;
+        let mut state = self.view.reach()?;
         match state.writer {
             Some(writer) if writer != self.writer => {
                 Err(SliceError::OtherWriter { link: self.link(), lock: "its lock".to_owned() })
@@ -153,14 +189,14 @@ impl FakeExecutor {
     /// One write, through the gate and whatever fault is set.
     fn write(&self, gate: &mut Gate, write: &Write) -> Result<(), SliceError> {
         gate.pass(&write.describe())?;
-        let mut state = self.reach()?;
+        let mut state = self.view.reach()?;
         state.writes += 1;
         match state.faults.pop_front().unwrap_or(Fault::None) {
             Fault::None => write.execute(&mut state),
-            Fault::Lost => return Err(self.unreachable("the connection broke")),
+            Fault::Lost => return Err(self.view.unreachable("the connection broke")),
             Fault::LostReply => {
                 write.execute(&mut state);
-                return Err(self.unreachable("the connection broke"));
+                return Err(self.view.unreachable("the connection broke"));
             }
             Fault::Ignored => {}
             Fault::Rejected => {
@@ -173,7 +209,7 @@ impl FakeExecutor {
 
     /// Writes what leads from what stands to slices and ports.
     fn change(&self, gate: &mut Gate, wanted: &Wanted<'_>) -> Result<u32, SliceError> {
-        let standing = self.standing(&*self.reach()?);
+        let standing = self.view.standing(&*self.view.reach()?);
         let mut writes = Vec::new();
         if standing.capacity != wanted.capacity {
             writes.push(Write::Hold(wanted.capacity));
@@ -270,28 +306,34 @@ impl Write {
 
 impl Drop for FakeExecutor {
     fn drop(&mut self) {
-        let mut state = self.switch.state();
+        let mut state = self.view.switch.state();
         if state.writer == Some(self.writer) {
             state.writer = None;
         }
     }
 }
 
-impl SliceExecutor for FakeExecutor {
+impl SliceView for FakeExecutor {
     fn link(&self) -> String {
-        "a switch in memory".to_owned()
+        self.view.link()
     }
 
     fn capabilities(&self) -> Capabilities {
-        self.capabilities
+        self.view.capabilities()
     }
 
     fn read(&mut self) -> Result<Standing, SliceError> {
-        Ok(self.standing(&*self.reach()?))
+        self.view.read()
     }
 
+    fn counters(&mut self) -> Result<BTreeMap<SliceId, Counters>, SliceError> {
+        self.view.counters()
+    }
+}
+
+impl SliceExecutor for FakeExecutor {
     fn apply(&mut self, wanted: &LinkSlices, gate: &mut Gate) -> Result<Applied, SliceError> {
-        let slices = wanted.enforced(&self.capabilities)?;
+        let slices = wanted.enforced(&self.view.capabilities)?;
         let standing = self.read()?.generation.filter(|standing| *standing > wanted.generation);
         if let Some(standing) = standing {
             return Err(SliceError::Stale { link: self.link(), given: wanted.generation, standing });
@@ -301,14 +343,14 @@ impl SliceExecutor for FakeExecutor {
         let generation = Some(wanted.generation);
         let writes = self.change(gate, &Wanted { generation, capacity, slices, ports: &wanted.ports })?;
         let standing = self.read()?;
-        let mut differences = wanted.differences(&self.capabilities, &standing)?;
+        let mut differences = wanted.differences(&self.view.capabilities, &standing)?;
         if writes > 0 && standing.generation != generation {
             differences.push("it is not numbered".to_owned());
         }
         if !differences.is_empty() {
             return Err(SliceError::NotVerified { link: self.link(), differences });
         }
-        Ok(Applied { writes, acknowledgement: self.capabilities.acknowledgement })
+        Ok(Applied { writes, acknowledgement: self.view.capabilities.acknowledgement })
     }
 
     fn remove(&mut self, gate: &mut Gate) -> Result<Applied, SliceError> {
@@ -320,15 +362,6 @@ impl SliceExecutor for FakeExecutor {
             let differences = vec![format!("{left:?} is left")];
             return Err(SliceError::NotVerified { link: self.link(), differences });
         }
-        Ok(Applied { writes, acknowledgement: self.capabilities.acknowledgement })
-    }
-
-    fn counters(&mut self) -> Result<BTreeMap<SliceId, Counters>, SliceError> {
-        let state = self.reach()?;
-        if !self.capabilities.statistics {
-            return Ok(BTreeMap::new());
-        }
-        let of = |id: &SliceId| (*id, state.counters.get(id).copied().unwrap_or_default());
-        Ok(state.slices.keys().map(of).collect())
+        Ok(Applied { writes, acknowledgement: self.view.capabilities.acknowledgement })
     }
 }

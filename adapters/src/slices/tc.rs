@@ -20,8 +20,8 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, bind, socket};
 
 use super::enforced::{FRAME_BYTES, least_rate, whole_bytes};
 use super::{
-    Applied, Counters, Enforced, Gate, LinkSlices, MTU_BYTES, PRIORITIES_MOST, SliceError, SliceExecutor, Standing,
-    filters,
+    Applied, Counters, Enforced, Gate, LinkSlices, MTU_BYTES, PRIORITIES_MOST, SliceError, SliceExecutor, SliceView,
+    Standing, filters,
 };
 use crate::netlink::{
     Handle, Htb, HtbClass, Link, Netlink, Qdisc, QdiscKind, Request, SeenClass, SeenFilter, SeenQdisc, Write,
@@ -43,15 +43,6 @@ const QUEUE_PACKETS: (u32, u32) = (50, 1000);
 /// Weights that fit into quanta of whole frames, of which the kernel takes 200,000 bytes at most.
 const WEIGHT_MOST: u32 = 200_000 / FRAME_BYTES;
 
-/// Slices of one device of the network namespace it was opened in.
-#[derive(Debug)]
-pub struct TcExecutor {
-    device: String,
-    netlink: Netlink,
-    /// A socket of the device's namespace, and whether it bears the name of the writer.
-    lock: (OwnedFd, bool),
-}
-
 /// What a device has.
 #[derive(Clone)]
 struct Device {
@@ -63,7 +54,14 @@ struct Device {
     filters: Vec<SeenFilter>,
 }
 
-impl TcExecutor {
+/// Sees the slices of one device of the network namespace it was opened in, by dumps over rtnetlink.
+#[derive(Debug)]
+pub struct TcView {
+    device: String,
+    netlink: Netlink,
+}
+
+impl TcView {
     /// Slices of `device`, in the network namespace of the calling thread.
     ///
     /// # Errors
@@ -71,9 +69,7 @@ impl TcExecutor {
     pub fn open(device: &str) -> Result<Self, SliceError> {
         let mut netlink = Netlink::open()?;
         find(&mut netlink, device)?;
-        let rejected = |why: rustix::io::Errno| rejected(device, "a socket", &why);
-        let lock = socket(AddressFamily::UNIX, SocketType::SEQPACKET, None).map_err(rejected)?;
-        Ok(TcExecutor { device: device.to_owned(), netlink, lock: (lock, false) })
+        Ok(TcView { device: device.to_owned(), netlink })
     }
 
     fn look(&mut self) -> Result<Device, SliceError> {
@@ -91,14 +87,59 @@ impl TcExecutor {
         let filters = self.netlink.filters(&link, DISCIPLINE)?;
         Ok(Device { link, root, queues, classes, filters })
     }
+}
+
+impl SliceView for TcView {
+    fn link(&self) -> String {
+        format!("device {}", self.device)
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { dscp: false, port_security: false, ..Capabilities::ALL }
+    }
+
+    fn read(&mut self) -> Result<Standing, SliceError> {
+        Ok(self.look()?.standing())
+    }
+
+    fn counters(&mut self) -> Result<BTreeMap<SliceId, Counters>, SliceError> {
+        let device = self.look()?;
+        let of = |(handle, seen): (&Handle, &SeenClass)| {
+            let counted = seen.statistics;
+            let counters = Counters { bytes: counted.bytes, packets: counted.packets, dropped: counted.drops };
+            Some((slice_of(*handle)?, counters))
+        };
+        Ok(device.classes.iter().filter_map(of).collect())
+    }
+}
+
+/// Slices of one device of the network namespace it was opened in.
+#[derive(Debug)]
+pub struct TcExecutor {
+    view: TcView,
+    /// A socket of the device's namespace, and whether it bears the name of the writer.
+    lock: (OwnedFd, bool),
+}
+
+impl TcExecutor {
+    /// Slices of `device`, in the network namespace of the calling thread.
+    ///
+    /// # Errors
+    /// [`SliceError::Unknown`] when there is no such device.
+    pub fn open(device: &str) -> Result<Self, SliceError> {
+        let view = TcView::open(device)?;
+        let rejected = |why: rustix::io::Errno| rejected(device, "a socket", &why);
+        let lock = socket(AddressFamily::UNIX, SocketType::SEQPACKET, None).map_err(rejected)?;
+        Ok(TcExecutor { view, lock: (lock, false) })
+    }
 
     /// Becomes the only writer, or finds that another is.
     fn own(&mut self) -> Result<(), SliceError> {
         if self.lock.1 {
             return Ok(());
         }
-        let name = format!("forebay/tc/{}", self.device);
-        let rejected = |why: rustix::io::Errno| rejected(&self.device, &format!("the lock {name}"), &why);
+        let name = format!("forebay/tc/{}", self.view.device);
+        let rejected = |why: rustix::io::Errno| rejected(&self.view.device, &format!("the lock {name}"), &why);
         let address = SocketAddrUnix::new_abstract_name(name.as_bytes()).map_err(rejected)?;
         match bind(&self.lock.0, &address) {
             Ok(()) => self.lock.1 = true,
@@ -113,7 +154,7 @@ impl TcExecutor {
     /// The device, once it is ours to write.
     fn open_for_writing(&mut self) -> Result<Device, SliceError> {
         self.own()?;
-        let device = self.look()?;
+        let device = self.view.look()?;
         match &device.root {
             Some(root) if !is_ours(root) => Err(SliceError::Foreign {
                 link: self.link(),
@@ -127,7 +168,7 @@ impl TcExecutor {
     fn send(&mut self, requests: &[Request], gate: &mut Gate) -> Result<u32, SliceError> {
         for request in requests {
             gate.pass(request.subject())?;
-            self.netlink.send(request)?;
+            self.view.netlink.send(request)?;
         }
         Ok(requests.len() as u32)
     }
@@ -342,19 +383,25 @@ impl Device {
     }
 }
 
-impl SliceExecutor for TcExecutor {
+impl SliceView for TcExecutor {
     fn link(&self) -> String {
-        format!("device {}", self.device)
+        self.view.link()
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { dscp: false, port_security: false, ..Capabilities::ALL }
+        self.view.capabilities()
     }
 
     fn read(&mut self) -> Result<Standing, SliceError> {
-        Ok(self.look()?.standing())
+        self.view.read()
     }
 
+    fn counters(&mut self) -> Result<BTreeMap<SliceId, Counters>, SliceError> {
+        self.view.counters()
+    }
+}
+
+impl SliceExecutor for TcExecutor {
     fn apply(&mut self, wanted: &LinkSlices, gate: &mut Gate) -> Result<Applied, SliceError> {
         let capabilities = self.capabilities();
         let slices = wanted.enforced(&capabilities)?;
@@ -394,13 +441,13 @@ impl SliceExecutor for TcExecutor {
         requests.insert(first, mark);
         let mut writes = self.send(&requests, gate)?;
         let filters = filters::wanted(&slices, DISCIPLINE, handle_of);
-        writes += filters::reconcile(&mut self.netlink, &device.link, DISCIPLINE, &filters, gate)?;
+        writes += filters::reconcile(&mut self.view.netlink, &device.link, DISCIPLINE, &filters, gate)?;
         if !device.is_broken() {
             let surplus = device.classes.keys().filter(|handle| gone(**handle));
             let surplus: Vec<Request> = surplus.map(|handle| Request::delete_class(&device.link, *handle)).collect();
             writes += self.send(&surplus, gate)?;
         }
-        let differences = wanted.differences(&capabilities, &self.look()?.standing())?;
+        let differences = wanted.differences(&capabilities, &self.view.look()?.standing())?;
         if !differences.is_empty() {
             return Err(SliceError::NotVerified { link: self.link(), differences });
         }
@@ -409,7 +456,7 @@ impl SliceExecutor for TcExecutor {
 
     fn remove(&mut self, gate: &mut Gate) -> Result<Applied, SliceError> {
         self.own()?;
-        let device = self.look()?;
+        let device = self.view.look()?;
         let acknowledgement = self.capabilities().acknowledgement;
         if !device.root.as_ref().is_some_and(is_ours) {
             return Ok(Applied { writes: 0, acknowledgement });
@@ -420,20 +467,10 @@ impl SliceExecutor for TcExecutor {
         }
         // With the discipline goes all that is in it, at once.
         let writes = self.send(&[Request::delete_qdisc(&device.link, Handle::ROOT, DISCIPLINE)], gate)?;
-        let left = self.look()?.standing();
+        let left = self.view.look()?.standing();
         if !left.is_empty() {
             return Err(SliceError::NotVerified { link: self.link(), differences: vec![format!("{left:?} is left")] });
         }
         Ok(Applied { writes, acknowledgement })
-    }
-
-    fn counters(&mut self) -> Result<BTreeMap<SliceId, Counters>, SliceError> {
-        let device = self.look()?;
-        let of = |(handle, seen): (&Handle, &SeenClass)| {
-            let counted = seen.statistics;
-            let counters = Counters { bytes: counted.bytes, packets: counted.packets, dropped: counted.drops };
-            Some((slice_of(*handle)?, counters))
-        };
-        Ok(device.classes.iter().filter_map(of).collect())
     }
 }

@@ -1,25 +1,13 @@
-//! What every executor of steering can do.
+//! What every executor of steering can do beside looking.
 
 use forebay_world::Acknowledgement;
 
 use super::answers::Answers;
-use super::standing::Standing;
+use super::view::SteeringView;
 use super::{Gate, SteeringError};
 
 /// Makes a name server answer what shall be answered.
-pub trait SteeringExecutor {
-    /// Where it writes, as operators know it: `zone cdn.example at 192.0.2.53:53`.
-    fn place(&self) -> String;
-
-    /// What it can express there.
-    fn capabilities(&self) -> SteeringCapabilities;
-
-    /// What stands. Reads only.
-    ///
-    /// # Errors
-    /// [`SteeringError`] when it cannot be seen.
-    fn read(&mut self) -> Result<Standing, SteeringError>;
-
+pub trait SteeringExecutor: SteeringView {
     /// Makes what is answered what shall be, and asks for it. Writes only what differs: the same answers once more write
     /// nothing. What is no longer wanted goes last.
     ///
@@ -43,35 +31,6 @@ pub trait SteeringExecutor {
     fn rollback(&mut self, gate: &mut Gate) -> Result<Applied, SteeringError>;
 }
 
-/// What an executor can express.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SteeringCapabilities {
-    /// How weights are kept.
-    pub weights: Weights,
-    /// Whether clients of different regions can be answered differently.
-    pub per_region: bool,
-    /// Whether the time to live can be set.
-    pub ttl: bool,
-    /// What is known after a write.
-    pub acknowledgement: Acknowledgement,
-}
-
-/// How weights are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Weights {
-    /// Not at all: every address that is answered counts the same.
-    None,
-    /// Between sites, by how many of their addresses are answered.
-    ByAnswers {
-        /// Most records of a set.
-        most: usize,
-    },
-    /// By a script of the server's, that picks an address for each client.
-    ByScript,
-    /// As they are, whatever they are.
-    Exact,
-}
-
 /// What was done.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Applied {
@@ -82,4 +41,18 @@ pub struct Applied {
     /// Largest share of a name's clients, 0 to 1, that is answered otherwise than the weights say, for want of a finer
     /// way to express them.
     pub share_off: f64,
+}
+
+impl<E: SteeringExecutor + ?Sized> SteeringExecutor for Box<E> {
+    fn apply(&mut self, wanted: &Answers, gate: &mut Gate) -> Result<Applied, SteeringError> {
+        (**self).apply(wanted, gate)
+    }
+
+    fn remove(&mut self, gate: &mut Gate) -> Result<Applied, SteeringError> {
+        (**self).remove(gate)
+    }
+
+    fn rollback(&mut self, gate: &mut Gate) -> Result<Applied, SteeringError> {
+        (**self).rollback(gate)
+    }
 }

@@ -9,8 +9,8 @@ use super::SteeringError;
 use super::answers::{Answers, Clients, Share, Shares};
 use super::apportion::{WHOLE, apportion, distance};
 use super::dns_name::DnsName;
-use super::executor::{SteeringCapabilities, Weights};
 use super::standing::Standing;
+use super::view::{SteeringCapabilities, Weights};
 
 /// One name as it is, or would be, answered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

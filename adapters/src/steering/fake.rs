@@ -9,11 +9,12 @@ use forebay_world::Acknowledgement;
 
 use super::answers::{Answers, Clients};
 use super::dns_name::DnsName;
-use super::executor::{Applied, SteeringCapabilities, SteeringExecutor, Weights};
+use super::executor::{Applied, SteeringExecutor};
 use super::expressed::Expressed;
 use super::record_set::{Change, Kind, RecordSet};
 use super::standing::Standing;
-use super::zone::{RecordStore, Zone};
+use super::view::{SteeringCapabilities, SteeringView, Weights};
+use super::zone::{RecordSource, RecordStore, Zone, ZoneView};
 use super::{Gate, SteeringError};
 
 pub use super::zone::ZoneOptions;
@@ -116,6 +117,23 @@ impl State {
     }
 }
 
+/// A connection to a [`FakeServer`] that looks only.
+pub struct FakeView(ZoneView<FakeStore>);
+
+impl FakeView {
+    /// Connects to a server of which an executor can do as much as that.
+    ///
+    /// # Errors
+    /// [`SteeringError::Contradiction`] for an owner that is none.
+    pub fn connect(
+        server: &FakeServer,
+        capabilities: SteeringCapabilities,
+        options: ZoneOptions,
+    ) -> Result<Self, SteeringError> {
+        Ok(FakeView(ZoneView::new(FakeStore::new(server, capabilities), &options)?))
+    }
+}
+
 /// A connection to a [`FakeServer`].
 pub struct FakeExecutor(Zone<FakeStore>);
 
@@ -129,12 +147,11 @@ impl FakeExecutor {
         capabilities: SteeringCapabilities,
         options: ZoneOptions,
     ) -> Result<Self, SteeringError> {
-        let store = FakeStore { server: server.clone(), capabilities, seen: BTreeMap::new() };
-        Ok(FakeExecutor(Zone::new(store, options)?))
+        Ok(FakeExecutor(Zone::new(FakeStore::new(server, capabilities), options)?))
     }
 }
 
-impl SteeringExecutor for FakeExecutor {
+impl SteeringView for FakeView {
     fn place(&self) -> String {
         self.0.place()
     }
@@ -146,7 +163,23 @@ impl SteeringExecutor for FakeExecutor {
     fn read(&mut self) -> Result<Standing, SteeringError> {
         self.0.read()
     }
+}
 
+impl SteeringView for FakeExecutor {
+    fn place(&self) -> String {
+        self.0.place()
+    }
+
+    fn capabilities(&self) -> SteeringCapabilities {
+        self.0.capabilities()
+    }
+
+    fn read(&mut self) -> Result<Standing, SteeringError> {
+        self.0.read()
+    }
+}
+
+impl SteeringExecutor for FakeExecutor {
     fn apply(&mut self, wanted: &Answers, gate: &mut Gate) -> Result<Applied, SteeringError> {
         self.0.apply(wanted, gate)
     }
@@ -167,6 +200,10 @@ struct FakeStore {
 }
 
 impl FakeStore {
+    fn new(server: &FakeServer, capabilities: SteeringCapabilities) -> FakeStore {
+        FakeStore { server: server.clone(), capabilities, seen: BTreeMap::new() }
+    }
+
     fn reach(&self) -> Result<MutexGuard<'_, State>, SteeringError> {
         let state = self.server.state();
         if !state.reachable {
@@ -184,7 +221,7 @@ impl FakeStore {
     }
 }
 
-impl RecordStore for FakeStore {
+impl RecordSource for FakeStore {
     fn endpoint(&self) -> String {
         "a server in memory".to_owned()
     }
@@ -208,6 +245,23 @@ impl RecordStore for FakeStore {
         &[Kind::Pool]
     }
 
+    fn answers_of(&self, sets: &[RecordSet]) -> Option<Expressed> {
+        let [set] = sets else { return None };
+        let mut answers = Expressed { ttl_seconds: set.ttl_seconds, pools: BTreeMap::new() };
+        for record in &set.records {
+            let mut words = record.split(' ');
+            let clients = match words.next()? {
+                "*" => Clients::Others,
+                region => Clients::Region(region.to_owned()),
+            };
+            let (address, counts): (IpAddr, u32) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+            answers.pools.entry(clients).or_default().insert(address, counts);
+        }
+        Some(answers)
+    }
+}
+
+impl RecordStore for FakeStore {
     fn forget(&mut self, owner: &DnsName, kind: Kind) {
         self.seen.insert((owner.clone(), kind), RecordSet::none(owner, kind));
     }
@@ -254,20 +308,5 @@ impl RecordStore for FakeStore {
             records.extend(pool.iter().map(|(address, counts)| format!("{clients} {address} {counts}")));
         }
         vec![RecordSet::new(name, Kind::Pool, answers.ttl_seconds, records)]
-    }
-
-    fn answers_of(&self, sets: &[RecordSet]) -> Option<Expressed> {
-        let [set] = sets else { return None };
-        let mut answers = Expressed { ttl_seconds: set.ttl_seconds, pools: BTreeMap::new() };
-        for record in &set.records {
-            let mut words = record.split(' ');
-            let clients = match words.next()? {
-                "*" => Clients::Others,
-                region => Clients::Region(region.to_owned()),
-            };
-            let (address, counts): (IpAddr, u32) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
-            answers.pools.entry(clients).or_default().insert(address, counts);
-        }
-        Some(answers)
     }
 }

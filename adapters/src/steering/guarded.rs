@@ -39,7 +39,7 @@ impl<E: SteeringExecutor> Guarded<E> {
     /// Goes one step towards what is wanted. Where more is left to move, the same call later goes on.
     ///
     /// # Errors
-    /// As [`SteeringExecutor::read`] and [`SteeringExecutor::apply`].
+    /// As [`SteeringView::read`](super::SteeringView::read) and [`SteeringExecutor::apply`].
     pub fn apply(&mut self, wanted: &Answers, gate: &mut Gate) -> Result<GuardedStep, SteeringError> {
         let standing = self.executor.read()?;
         let step = self.rails.step(&standing, wanted);

@@ -17,13 +17,14 @@ use forebay_world::Acknowledgement;
 use super::answers::{Answers, Clients};
 use super::ask::{Asker, Transport};
 use super::dns_name::DnsName;
-use super::executor::{Applied, SteeringCapabilities, SteeringExecutor, Weights};
+use super::executor::{Applied, SteeringExecutor};
 use super::expressed::Expressed;
 use super::record_set::{Change, Kind, RecordSet};
 use super::rfc2136::{address_sets, answers_of_addresses};
 use super::secret::Secret;
 use super::standing::Standing;
-use super::zone::{RecordStore, Zone};
+use super::view::{SteeringCapabilities, SteeringView, Weights};
+use super::zone::{RecordSource, RecordStore, Zone, ZoneView};
 use super::{Gate, SteeringError};
 use crate::prefix::Prefix;
 use api::Api;
@@ -52,6 +53,19 @@ pub struct PowerDnsOptions {
     pub probed_port: Option<u16>,
 }
 
+/// Sees what stands in one zone, by `GET` alone. PowerDNS has one key, which may write as well: this has no call that does.
+pub struct PowerDnsView(ZoneView<ApiStore>);
+
+impl PowerDnsView {
+    /// Asks the server what it can do.
+    ///
+    /// # Errors
+    /// As [`PowerDnsExecutor::connect`].
+    pub fn connect(options: PowerDnsOptions, zone: ZoneOptions) -> Result<Self, SteeringError> {
+        Ok(PowerDnsView(ZoneView::new(ApiStore::connect(options, &zone)?, &zone)?))
+    }
+}
+
 /// Steers by the API.
 pub struct PowerDnsExecutor(Zone<ApiStore>);
 
@@ -62,16 +76,11 @@ impl PowerDnsExecutor {
     /// [`SteeringError::Unreachable`], [`SteeringError::Credentials`] for a wrong key, [`SteeringError::Contradiction`] for
     /// options that mean nothing.
     pub fn connect(options: PowerDnsOptions, zone: ZoneOptions) -> Result<Self, SteeringError> {
-        let api = Api::new(&options.url, options.key, &zone.zone, TIMEOUT)?;
-        let lua = api.setting("enable-lua-records")?.is_some_and(|value| value != "no");
-        let script = lua.then_some(Script { regions: options.regions, probed_port: options.probed_port });
-        let asker = Asker::new(options.dns, Transport::Udp, None, TIMEOUT);
-        let store = ApiStore { api, asker, script, standing: BTreeMap::new(), seen: BTreeMap::new() };
-        Ok(PowerDnsExecutor(Zone::new(store, zone)?))
+        Ok(PowerDnsExecutor(Zone::new(ApiStore::connect(options, &zone)?, zone)?))
     }
 }
 
-impl SteeringExecutor for PowerDnsExecutor {
+impl SteeringView for PowerDnsView {
     fn place(&self) -> String {
         self.0.place()
     }
@@ -83,7 +92,23 @@ impl SteeringExecutor for PowerDnsExecutor {
     fn read(&mut self) -> Result<Standing, SteeringError> {
         self.0.read()
     }
+}
 
+impl SteeringView for PowerDnsExecutor {
+    fn place(&self) -> String {
+        self.0.place()
+    }
+
+    fn capabilities(&self) -> SteeringCapabilities {
+        self.0.capabilities()
+    }
+
+    fn read(&mut self) -> Result<Standing, SteeringError> {
+        self.0.read()
+    }
+}
+
+impl SteeringExecutor for PowerDnsExecutor {
     fn apply(&mut self, wanted: &Answers, gate: &mut Gate) -> Result<Applied, SteeringError> {
         if let Some(script) = &self.0.store().script {
             let pools = wanted.names.values().flat_map(|name| name.pools.keys());
@@ -126,7 +151,17 @@ struct ApiStore {
     seen: Sets,
 }
 
-impl RecordStore for ApiStore {
+impl ApiStore {
+    fn connect(options: PowerDnsOptions, zone: &ZoneOptions) -> Result<ApiStore, SteeringError> {
+        let api = Api::new(&options.url, options.key, &zone.zone, TIMEOUT)?;
+        let lua = api.setting("enable-lua-records")?.is_some_and(|value| value != "no");
+        let script = lua.then_some(Script { regions: options.regions, probed_port: options.probed_port });
+        let asker = Asker::new(options.dns, Transport::Udp, None, TIMEOUT);
+        Ok(ApiStore { api, asker, script, standing: BTreeMap::new(), seen: BTreeMap::new() })
+    }
+}
+
+impl RecordSource for ApiStore {
     fn endpoint(&self) -> String {
         self.api.endpoint()
     }
@@ -153,6 +188,15 @@ impl RecordStore for ApiStore {
         &[Kind::Cname, Kind::A, Kind::Aaaa, Kind::Lua]
     }
 
+    fn answers_of(&self, sets: &[RecordSet]) -> Option<Expressed> {
+        match &self.script {
+            Some(script) => script.answers(sets),
+            None => answers_of_addresses(sets),
+        }
+    }
+}
+
+impl RecordStore for ApiStore {
     fn forget(&mut self, owner: &DnsName, kind: Kind) {
         self.seen.insert((owner.clone(), kind), RecordSet::none(owner, kind));
     }
@@ -175,13 +219,6 @@ impl RecordStore for ApiStore {
         match &self.script {
             Some(script) => vec![script.set(name, answers)],
             None => address_sets(name, answers),
-        }
-    }
-
-    fn answers_of(&self, sets: &[RecordSet]) -> Option<Expressed> {
-        match &self.script {
-            Some(script) => script.answers(sets),
-            None => answers_of_addresses(sets),
         }
     }
 

@@ -26,7 +26,7 @@ mod table;
 
 pub use answer::{Transported, respond};
 pub use counters::ResponderCounters;
-pub use executor::ResponderExecutor;
+pub use executor::{ResponderExecutor, ResponderView};
 pub use rate_limit::RateLimit;
 pub use server::{Responder, ResponderOptions};
 pub use table::{RegionOf, SubZone, Table};

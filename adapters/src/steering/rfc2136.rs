@@ -15,12 +15,13 @@ use forebay_world::Acknowledgement;
 use super::answers::{Answers, Clients};
 use super::ask::{Asker, address, wire_name};
 use super::dns_name::DnsName;
-use super::executor::{Applied, SteeringCapabilities, SteeringExecutor, Weights};
+use super::executor::{Applied, SteeringExecutor};
 use super::expressed::Expressed;
 use super::record_set::{Change, Kind, RecordSet};
 use super::secret::TsigKey;
 use super::standing::Standing;
-use super::zone::{RecordStore, Zone};
+use super::view::{SteeringCapabilities, SteeringView, Weights};
+use super::zone::{RecordSource, RecordStore, Zone, ZoneView};
 use super::{Gate, SteeringError};
 
 pub use super::ask::Transport;
@@ -30,6 +31,25 @@ pub use super::zone::ZoneOptions;
 const RECORDS_MOST: usize = 32;
 /// How long a server may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Sees what stands in one zone, by queries.
+pub struct Rfc2136View(ZoneView<UpdateStore>);
+
+impl Rfc2136View {
+    /// For the primary server of a zone. Nothing is asked yet. Where the server answers without a key, none is needed: then
+    /// it would refuse whatever was to be written.
+    ///
+    /// # Errors
+    /// [`SteeringError::Contradiction`] for an owner that is none.
+    pub fn new(
+        server: SocketAddr,
+        transport: Transport,
+        key: Option<TsigKey>,
+        options: ZoneOptions,
+    ) -> Result<Self, SteeringError> {
+        Ok(Rfc2136View(ZoneView::new(UpdateStore::new(server, transport, key, &options), &options)?))
+    }
+}
 
 /// Steers by dynamic updates of one zone.
 pub struct Rfc2136Executor(Zone<UpdateStore>);
@@ -45,14 +65,12 @@ impl Rfc2136Executor {
         key: TsigKey,
         options: ZoneOptions,
     ) -> Result<Self, SteeringError> {
-        let mut asker = Asker::new(server, transport, Some(key), TIMEOUT);
-        asker.clock = options.clock;
-        let store = UpdateStore { asker, zone: options.zone.clone(), seen: BTreeMap::new() };
+        let store = UpdateStore::new(server, transport, Some(key), &options);
         Ok(Rfc2136Executor(Zone::new(store, options)?))
     }
 }
 
-impl SteeringExecutor for Rfc2136Executor {
+impl SteeringView for Rfc2136View {
     fn place(&self) -> String {
         self.0.place()
     }
@@ -64,7 +82,23 @@ impl SteeringExecutor for Rfc2136Executor {
     fn read(&mut self) -> Result<Standing, SteeringError> {
         self.0.read()
     }
+}
 
+impl SteeringView for Rfc2136Executor {
+    fn place(&self) -> String {
+        self.0.place()
+    }
+
+    fn capabilities(&self) -> SteeringCapabilities {
+        self.0.capabilities()
+    }
+
+    fn read(&mut self) -> Result<Standing, SteeringError> {
+        self.0.read()
+    }
+}
+
+impl SteeringExecutor for Rfc2136Executor {
     fn apply(&mut self, wanted: &Answers, gate: &mut Gate) -> Result<Applied, SteeringError> {
         self.0.apply(wanted, gate)
     }
@@ -86,6 +120,12 @@ struct UpdateStore {
 }
 
 impl UpdateStore {
+    fn new(server: SocketAddr, transport: Transport, key: Option<TsigKey>, options: &ZoneOptions) -> UpdateStore {
+        let mut asker = Asker::new(server, transport, key, TIMEOUT);
+        asker.clock = options.clock;
+        UpdateStore { asker, zone: options.zone.clone(), seen: BTreeMap::new() }
+    }
+
     /// Sends an update; of no records where only its prerequisites are to be tried.
     fn update(
         &mut self,
@@ -190,7 +230,7 @@ fn data(kind: Kind, text: &str) -> Vec<u8> {
     }
 }
 
-impl RecordStore for UpdateStore {
+impl RecordSource for UpdateStore {
     fn endpoint(&self) -> String {
         self.asker.endpoint()
     }
@@ -222,6 +262,12 @@ impl RecordStore for UpdateStore {
         &[Kind::Cname, Kind::A, Kind::Aaaa]
     }
 
+    fn answers_of(&self, sets: &[RecordSet]) -> Option<Expressed> {
+        answers_of_addresses(sets)
+    }
+}
+
+impl RecordStore for UpdateStore {
     fn is_in_zone(&mut self, owner: &DnsName) -> Result<bool, SteeringError> {
         let unused = [(owner.clone(), Class::NONE, Rtype::ANY, Vec::new())];
         let what = format!("whether {owner} is in use");
@@ -272,10 +318,6 @@ impl RecordStore for UpdateStore {
 
     fn sets_of(&self, name: &DnsName, answers: &Expressed) -> Vec<RecordSet> {
         address_sets(name, answers)
-    }
-
-    fn answers_of(&self, sets: &[RecordSet]) -> Option<Expressed> {
-        answers_of_addresses(sets)
     }
 }
 

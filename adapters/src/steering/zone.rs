@@ -6,20 +6,24 @@
 //! A writer that dies without a word stays the writer until its time has run out.
 
 mod registry;
+mod view;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::answers::{Answers, Shares};
 use super::dns_name::DnsName;
-use super::executor::{Applied, SteeringCapabilities, SteeringExecutor};
+use super::executor::{Applied, SteeringExecutor};
 use super::expressed::{Expressed, express};
 use super::marker::Marker;
 use super::record_set::{Change, Kind, RecordSet};
-use super::standing::{Standing, StandingName};
+use super::standing::Standing;
+use super::view::{SteeringCapabilities, SteeringView};
 use super::{Gate, SteeringError};
 use registry::{Registry, Writer};
+use view::{Look, Mark, Seen};
+pub(super) use view::{RecordSource, ZoneView};
 
 /// How long a writer stays the only one after its last word, unless told otherwise \[s\].
 const LEASE_SECONDS: u32 = 120;
@@ -56,22 +60,8 @@ pub(super) fn unix_time() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-/// Record sets of a server.
-pub(super) trait RecordStore {
-    /// The server, as operators know it.
-    fn endpoint(&self) -> String;
-
-    fn capabilities(&self) -> SteeringCapabilities;
-
-    /// Begins to look anew.
-    fn begin(&mut self) -> Result<(), SteeringError>;
-
-    /// The set of one name and type; without records where there is none.
-    fn set(&mut self, owner: &DnsName, kind: Kind) -> Result<RecordSet, SteeringError>;
-
-    /// Types of records by which a name is, or would otherwise be, answered.
-    fn kinds(&self) -> &'static [Kind];
-
+/// Record sets of a server, to be changed.
+pub(super) trait RecordStore: RecordSource {
     /// Whether a name stands in the zone itself, and is not made up from a wildcard.
     fn is_in_zone(&mut self, _owner: &DnsName) -> Result<bool, SteeringError> {
         Ok(true)
@@ -86,9 +76,6 @@ pub(super) trait RecordStore {
     /// Sets that answer a name so.
     fn sets_of(&self, name: &DnsName, answers: &Expressed) -> Vec<RecordSet>;
 
-    /// What sets answer; `None` for sets that are none of ours.
-    fn answers_of(&self, sets: &[RecordSet]) -> Option<Expressed>;
-
     /// Asks as clients would, where that is more than to look; what differs.
     fn verify(&mut self, _name: &DnsName, _answers: &Expressed) -> Result<Vec<String>, SteeringError> {
         Ok(Vec::new())
@@ -97,148 +84,44 @@ pub(super) trait RecordStore {
 
 /// Steers by record sets of one zone.
 pub(super) struct Zone<S: RecordStore> {
-    store: S,
+    view: ZoneView<S>,
     options: ZoneOptions,
     writer: String,
     /// The list as it stands, while we are the writer.
     held: Option<Registry>,
 }
 
-/// One name as seen.
-struct Seen {
-    mark: Mark,
-    sets: Vec<RecordSet>,
-}
-
-enum Mark {
-    None,
-    Ours(Marker),
-    /// Of another owner, who is named.
-    Theirs(String),
-    /// Not to be understood.
-    Unreadable,
-}
-
-struct Look {
-    registry: Registry,
-    names: BTreeMap<DnsName, Seen>,
-}
-
 impl<S: RecordStore> Zone<S> {
     pub(super) fn new(store: S, options: ZoneOptions) -> Result<Self, SteeringError> {
         static WRITERS: AtomicU64 = AtomicU64::new(0);
-        let owner = &options.owner;
-        let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        if owner.is_empty() || owner.len() > 32 || !owner.bytes().all(plain) {
-            let what = format!("owner {owner:?}; allowed: 1 to 32 small letters, digits and hyphens");
-            return Err(SteeringError::Contradiction { what });
-        }
         if options.lease_seconds == 0 {
             let what = "a writer for 0 s; allowed: lease_seconds of 1 and more".to_owned();
             return Err(SteeringError::Contradiction { what });
         }
         let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
         let writer = format!("{nanos:x}-{}-{}", std::process::id(), WRITERS.fetch_add(1, Ordering::Relaxed));
-        Ok(Zone { store, options, writer, held: None })
+        let view = ZoneView::new(store, &options)?;
+        Ok(Zone { view, options, writer, held: None })
     }
 
     #[cfg(feature = "fetch")]
     pub(super) fn store(&self) -> &S {
-        &self.store
-    }
-
-    fn registry_name(&self) -> Result<DnsName, SteeringError> {
-        let zone = &self.options.zone;
-        let name = zone.child("_forebay").and_then(|name| name.child(&format!("_{}", self.options.owner)));
-        name.ok_or_else(|| SteeringError::Contradiction {
-            what: format!("zone {zone} has too long a name for a list in it"),
-        })
-    }
-
-    fn mark_name(&self, name: &DnsName) -> Result<DnsName, SteeringError> {
-        let zone = &self.options.zone;
-        if !name.is_within(zone) || name.as_str().split('.').any(|label| label == "_forebay") {
-            let what = format!("{name}; allowed: names in {zone}, without the label _forebay");
-            return Err(SteeringError::Contradiction { what });
-        }
-        // One label and the list's words beside it must fit, too.
-        let mark = name.child("_forebay").filter(|mark| mark.as_str().len() <= 240);
-        mark.ok_or_else(|| SteeringError::Contradiction { what: format!("{name} is too long for a mark beside it") })
+        self.view.store()
     }
 
     /// Looks at everything that is listed, and at these names.
     fn look(&mut self, wanted: impl Iterator<Item = DnsName>) -> Result<Look, SteeringError> {
-        self.store.begin()?;
-        let list = self.registry_name()?;
-        let registry = Registry::parse(&self.store.set(&list, Kind::Txt)?);
-        let names: BTreeSet<DnsName> = registry.names.iter().cloned().chain(wanted).collect();
-        let mut seen = BTreeMap::new();
-        for name in names {
-            let one = self.look_at(&name, registry.names.contains(&name))?;
-            seen.insert(name, one);
-        }
-        Ok(Look { registry, names: seen })
-    }
-
-    fn look_at(&mut self, name: &DnsName, listed: bool) -> Result<Seen, SteeringError> {
-        let mark_name = self.mark_name(name)?;
-        let set = self.store.set(&mark_name, Kind::Txt)?;
-        let text = if set.records.len() == 1 { set.records.first() } else { None };
-        let mark = match text.and_then(|text| Marker::parse(text)) {
-            _ if set.records.is_empty() => Mark::None,
-            Some(marker) if marker.owner == self.options.owner => Mark::Ours(marker),
-            Some(marker) => Mark::Theirs(marker.owner),
-            None => Mark::Unreadable,
-        };
-        let mut sets = Vec::new();
-        for kind in self.store.kinds() {
-            let set = self.store.set(name, *kind)?;
-            if !set.records.is_empty() {
-                sets.push(set);
-            }
-        }
-        if !sets.is_empty() && !listed && matches!(mark, Mark::None) && !self.store.is_in_zone(name)? {
-            for set in sets.drain(..) {
-                self.store.forget(name, set.kind);
-            }
-        }
-        Ok(Seen { mark, sets })
-    }
-
-    fn standing(&self, look: &Look) -> Standing {
-        let mut standing = Standing::default();
-        for (name, seen) in &look.names {
+        let mut look = self.view.look(wanted)?;
+        for (name, seen) in &mut look.names {
             let listed = look.registry.names.contains(name);
-            match &seen.mark {
-                Mark::Ours(marker) => {
-                    standing.generation = standing.generation.max(Some(marker.generation));
-                    if !listed {
-                        standing.strays.push(format!("{name} is not listed"));
-                    }
-                    let answered = self.store.answers_of(&seen.sets);
-                    match &marker.now {
-                        Some(asked) => {
-                            let (generation, asked) = (marker.generation, asked.clone());
-                            let answered = answered.unwrap_or_default();
-                            standing.names.insert(name.clone(), StandingName { generation, asked, answered });
-                        }
-                        None if seen.sets.is_empty() => {
-                            standing.withdrawn.insert(name.clone());
-                        }
-                        None => standing.strays.push(format!("{name} is answered, but was withdrawn")),
-                    }
+            let unknown = !seen.sets.is_empty() && !listed && matches!(seen.mark, Mark::None);
+            if unknown && !self.view.store.is_in_zone(name)? {
+                for set in seen.sets.drain(..) {
+                    self.view.store.forget(name, set.kind);
                 }
-                Mark::Theirs(owner) => standing.foreign.push(format!("{name}, of owner {owner}")),
-                Mark::None | Mark::Unreadable if listed => {
-                    standing.strays.push(format!("{name} is listed, without a mark of its own"));
-                }
-                Mark::None => {
-                    standing.foreign.extend(seen.sets.iter().map(|set| format!("{} {}", set.owner, set.kind)))
-                }
-                Mark::Unreadable => standing.foreign.push(format!("the mark of {name}, which cannot be understood")),
             }
         }
-        standing
+        Ok(look)
     }
 
     /// Refuses what stands in the way of these names.
@@ -284,12 +167,12 @@ impl<S: RecordStore> Zone<S> {
             registry.writer = Some(Writer { name: self.writer.clone(), until: now + lease });
             let what = "become the only writer".to_owned();
             gate.pass(&what)?;
-            let list = self.registry_name()?;
+            let list = self.view.registry_name()?;
             let sets = vec![registry.to_set(&list)];
-            self.store.commit(&Change { what, expected: vec![(list.clone(), Kind::Txt)], sets })?;
+            self.view.store.commit(&Change { what, expected: vec![(list.clone(), Kind::Txt)], sets })?;
             // Where the server cannot refuse a second writer, the last one stands.
-            self.store.begin()?;
-            registry = Registry::parse(&self.store.set(&list, Kind::Txt)?);
+            self.view.store.begin()?;
+            registry = Registry::parse(&self.view.store.set(&list, Kind::Txt)?);
             match &registry.writer {
                 Some(writer) if writer.name == self.writer => {}
                 Some(writer) => {
@@ -310,10 +193,10 @@ impl<S: RecordStore> Zone<S> {
     fn release(&mut self) {
         let Some(mut registry) = self.held.take() else { return };
         registry.writer = None;
-        if let Ok(list) = self.registry_name() {
+        if let Ok(list) = self.view.registry_name() {
             let (what, expected) = ("be the writer no more".to_owned(), vec![(list.clone(), Kind::Txt)]);
             // A writer that cannot say so stays it until its time has run out.
-            let _ = self.store.commit(&Change { what, expected, sets: vec![registry.to_set(&list)] });
+            let _ = self.view.store.commit(&Change { what, expected, sets: vec![registry.to_set(&list)] });
         }
     }
 
@@ -326,9 +209,9 @@ impl<S: RecordStore> Zone<S> {
         mark: Option<&Marker>,
         gate: &mut Gate,
     ) -> Result<(), SteeringError> {
-        let (list, mark_name) = (self.registry_name()?, self.mark_name(name)?);
+        let (list, mark_name) = (self.view.registry_name()?, self.view.mark_name(name)?);
         let mut registry = self.held.clone().expect("the writer writes");
-        let mut sets = answers.map_or(Vec::new(), |answers| self.store.sets_of(name, answers));
+        let mut sets = answers.map_or(Vec::new(), |answers| self.view.store.sets_of(name, answers));
         for set in &seen.sets {
             if !sets.iter().any(|wanted| wanted.kind == set.kind) {
                 sets.insert(0, RecordSet::none(name, set.kind));
@@ -354,10 +237,10 @@ impl<S: RecordStore> Zone<S> {
             (None, Some(_)) => format!("answer {name} no more"),
             (None, None) => format!("forget {name}"),
         };
-        let kinds = self.store.kinds().iter().map(|kind| (name.clone(), *kind));
+        let kinds = self.view.store.kinds().iter().map(|kind| (name.clone(), *kind));
         let expected = kinds.chain([(mark_name, Kind::Txt), (list, Kind::Txt)]).collect();
         gate.pass(&what)?;
-        self.store.commit(&Change { what, expected, sets })?;
+        self.view.store.commit(&Change { what, expected, sets })?;
         self.held = registry.writer.is_some().then_some(registry);
         Ok(())
     }
@@ -388,7 +271,7 @@ impl<S: RecordStore> Zone<S> {
         }
         self.release();
         let left = self.look(look.names.into_keys())?;
-        let standing = self.standing(&left);
+        let standing = self.view.standing(&left);
         if !standing.is_empty() || left.registry.is_there {
             self.not_verified(vec![format!("{standing:?} is left")])?;
         }
@@ -396,33 +279,34 @@ impl<S: RecordStore> Zone<S> {
     }
 }
 
-impl<S: RecordStore> SteeringExecutor for Zone<S> {
+impl<S: RecordStore> SteeringView for Zone<S> {
     fn place(&self) -> String {
-        format!("zone {} at {}", self.options.zone, self.store.endpoint())
+        self.view.place()
     }
 
     fn capabilities(&self) -> SteeringCapabilities {
-        self.store.capabilities()
+        self.view.capabilities()
     }
 
     fn read(&mut self) -> Result<Standing, SteeringError> {
-        let look = self.look(std::iter::empty())?;
-        Ok(self.standing(&look))
+        self.view.read()
     }
+}
 
+impl<S: RecordStore> SteeringExecutor for Zone<S> {
     fn apply(&mut self, wanted: &Answers, gate: &mut Gate) -> Result<Applied, SteeringError> {
         let (capabilities, place) = (self.capabilities(), self.place());
         let shares = wanted.shares()?;
         let mut goal: BTreeMap<DnsName, (Shares, Expressed)> = BTreeMap::new();
         let mut share_off: f64 = 0.0;
         for (name, shares) in shares {
-            self.mark_name(&name)?;
+            self.view.mark_name(&name)?;
             let (expressed, off) = express(&name, &shares, &capabilities, &place)?;
             share_off = share_off.max(off);
             goal.insert(name, (shares, expressed));
         }
         let look = self.look(goal.keys().cloned())?;
-        let standing = self.standing(&look);
+        let standing = self.view.standing(&look);
         if let Some(newer) = standing.generation.filter(|standing| *standing > wanted.generation) {
             return Err(SteeringError::Stale { place, given: wanted.generation, standing: newer });
         }
@@ -430,7 +314,7 @@ impl<S: RecordStore> SteeringExecutor for Zone<S> {
         let is = |name: &DnsName, seen: &Seen| match (&seen.mark, goal.get(name)) {
             (Mark::Ours(marker), Some((shares, expressed))) => {
                 marker.now.as_ref() == Some(shares)
-                    && self.store.answers_of(&seen.sets).as_ref() == Some(expressed)
+                    && self.view.store.answers_of(&seen.sets).as_ref() == Some(expressed)
                     && look.registry.names.contains(name)
             }
             // What the last generation withdrew is kept until the next writes something.
@@ -469,9 +353,9 @@ impl<S: RecordStore> SteeringExecutor for Zone<S> {
             }
         }
         let look = self.look(goal.keys().cloned())?;
-        let mut differences = wanted.differences(&capabilities, &self.standing(&look))?;
+        let mut differences = wanted.differences(&capabilities, &self.view.standing(&look))?;
         for (name, (_, expressed)) in &goal {
-            differences.extend(self.store.verify(name, expressed)?);
+            differences.extend(self.view.store.verify(name, expressed)?);
         }
         self.not_verified(differences)?;
         Ok(self.applied(writes, share_off))
@@ -485,7 +369,7 @@ impl<S: RecordStore> SteeringExecutor for Zone<S> {
     fn rollback(&mut self, gate: &mut Gate) -> Result<Applied, SteeringError> {
         let (capabilities, place) = (self.capabilities(), self.place());
         let look = self.look(std::iter::empty())?;
-        let newest = self.standing(&look).generation;
+        let newest = self.view.standing(&look).generation;
         let Some(newest) = newest else { return Err(SteeringError::NothingToRollBack { place }) };
         let mut share_off: f64 = 0.0;
         let mut targets = Vec::new();
@@ -515,7 +399,7 @@ impl<S: RecordStore> SteeringExecutor for Zone<S> {
             self.write(name, seen, expressed.as_ref(), Some(mark), gate)?;
         }
         let after = self.look(std::iter::empty())?;
-        let standing = self.standing(&after);
+        let standing = self.view.standing(&after);
         let mut differences = standing.strays.clone();
         for (name, _, _, expressed) in &targets {
             let stands = standing.names.get(*name).map(|stands| &stands.answered);
@@ -523,7 +407,7 @@ impl<S: RecordStore> SteeringExecutor for Zone<S> {
                 differences.push(format!("{name} is not answered as before"));
             }
             if let Some(expressed) = expressed {
-                differences.extend(self.store.verify(name, expressed)?);
+                differences.extend(self.view.store.verify(name, expressed)?);
             }
         }
         self.not_verified(differences)?;

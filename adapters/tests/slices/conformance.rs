@@ -5,13 +5,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use forebay_adapters::prefix::Prefix;
-use forebay_adapters::slices::{Gate, LinkSlices, Port, Slice, SliceError, SliceExecutor, Standing};
+use forebay_adapters::slices::{Gate, LinkSlices, Port, Slice, SliceError, SliceExecutor, SliceView, Standing};
 use forebay_world::{BitsPerSecond, Generation, PlannedSlice, Refusal, SliceId};
 
 /// A link to try an executor on.
 pub(crate) trait Rig {
     /// A new executor, as after a start of ours: it remembers nothing.
     fn connect(&self) -> Box<dyn SliceExecutor>;
+
+    /// A new view of what [`Rig::connect`] would see.
+    fn view(&self) -> Box<dyn SliceView>;
+
+    /// Everything that is there and everything that was written, ours or not, by other means than the executor's own: two
+    /// that are the same mean that nothing was written in between.
+    fn everything(&self) -> String;
 
     /// Names of ports that can be guarded; empty where none can.
     fn ports(&self) -> Vec<String>;
@@ -69,6 +76,7 @@ pub(crate) fn slices(rig: &dyn Rig, generation: u64, rates: &[(u64, u64)]) -> Li
 pub(crate) fn conforms(rig: &dyn Rig) {
     nothing_stands_at_first_and_nothing_is_left(rig);
     what_is_wanted_stands_and_is_written_once(rig);
+    a_view_sees_what_stands_and_leaves_it_as_it_is(rig);
     a_stale_plan_is_refused(rig);
     what_a_hand_changed_is_put_right(rig);
     what_is_not_ours_is_left_alone(rig);
@@ -143,6 +151,45 @@ fn what_is_wanted_stands_and_is_written_once(rig: &dyn Rig) {
     same.capacity = BitsPerSecond(12_000_000);
     if rig.connect().capabilities().guarantee {
         assert!(apply(rig, &same) > 0, "a link of another capacity");
+    }
+    remove(rig);
+}
+
+/// Opens a view, looks, and sees that nothing is otherwise; what was seen.
+fn seen(rig: &dyn Rig) -> Standing {
+    let before = rig.everything();
+    let mut view = rig.view();
+    // Views go to the threads of whoever looks.
+    let (standing, counted) = std::thread::scope(|scope| {
+        let looking = scope.spawn(move || (view.read(), view.counters()));
+        looking.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    });
+    let standing = standing.unwrap_or_else(|error| panic!("{error}"));
+    let counted = counted.unwrap_or_else(|error| panic!("{error}"));
+    assert!(!rig.view().capabilities().statistics || counted.keys().eq(standing.slices.keys()), "{counted:?}");
+    assert_eq!(rig.everything(), before);
+    standing
+}
+
+fn a_view_sees_what_stands_and_leaves_it_as_it_is(rig: &dyn Rig) {
+    println!("   a view sees what stands, and leaves it as it is");
+    assert!(seen(rig).is_empty());
+    let wanted = slices(rig, 5, &[(6, 10), (3, 8)]);
+    apply(rig, &wanted);
+    let by_view = seen(rig);
+    let capabilities = rig.view().capabilities();
+    assert_eq!(wanted.differences(&capabilities, &by_view).expect("expressible"), Vec::<String>::new());
+    // Neither is a view anybody's place: an executor opened after it writes, and another is refused as ever.
+    let mut view = rig.view();
+    let mut executor = rig.connect();
+    let next = slices(rig, 6, &[(4, 9), (3, 8)]);
+    executor.apply(&next, &mut Gate::open()).expect("looking keeps nobody from writing");
+    assert_eq!(view.read().expect("readable"), executor.read().expect("readable"));
+    assert_eq!((view.link(), capabilities), (executor.link(), executor.capabilities()));
+    drop(executor);
+    assert_eq!(seen(rig).generation, Some(Generation(6)));
+    if rig.disturb(0) {
+        assert!(!next.differences(&capabilities, &seen(rig)).expect("expressible").is_empty());
     }
     remove(rig);
 }

@@ -1,7 +1,7 @@
 //! The switch in memory, held against the suite, and the suite held against its faults.
 
-use forebay_adapters::slices::fake::{FakeExecutor, FakeSwitch, Fault};
-use forebay_adapters::slices::{Gate, LinkSlices, SliceError, SliceExecutor};
+use forebay_adapters::slices::fake::{FakeExecutor, FakeSwitch, FakeView, Fault};
+use forebay_adapters::slices::{Gate, LinkSlices, SliceError, SliceExecutor, SliceView};
 use forebay_world::{BitsPerSecond, Capabilities, SliceId};
 
 use super::conformance::{self, Rig, slices};
@@ -20,6 +20,14 @@ impl Memory {
 impl Rig for Memory {
     fn connect(&self) -> Box<dyn SliceExecutor> {
         Box::new(FakeExecutor::connect(&self.switch, self.can))
+    }
+
+    fn view(&self) -> Box<dyn SliceView> {
+        Box::new(FakeView::connect(&self.switch, self.can))
+    }
+
+    fn everything(&self) -> String {
+        format!("{} writes: {:?}", self.switch.writes(), self.switch)
     }
 
     fn ports(&self) -> Vec<String> {
@@ -88,12 +96,33 @@ fn what_fails_on_the_way_is_said_and_mended_by_the_same_call() {
 }
 
 #[test]
+fn a_view_is_no_writer_and_opens_and_reads_without_a_write() {
+    let rig = Memory::new(Capabilities::ALL);
+    let wanted = slices(&rig, 1, &[(6, 10), (3, 8)]);
+    // The first that connects is the writer; a view is not the first.
+    let mut view = rig.view();
+    let mut executor = rig.connect();
+    executor.apply(&wanted, &mut Gate::open()).unwrap();
+    rig.switch.fail_next([Fault::Rejected]);
+    let (before, writes) = (rig.everything(), rig.switch.writes());
+    let standing = view.read().unwrap();
+    assert_eq!(view.counters().unwrap().len(), 2);
+    assert_eq!(rig.view().read().unwrap(), standing);
+    drop(view);
+    assert_eq!((rig.everything(), rig.switch.writes()), (before, writes));
+    assert_eq!(wanted.differences(&Capabilities::ALL, &standing).unwrap(), Vec::<String>::new());
+    assert!(executor.remove(&mut Gate::open()).is_err(), "the fault was kept for a write");
+}
+
+#[test]
 fn a_switch_that_does_not_answer_is_an_error_and_not_an_empty_one() {
     let rig = Memory::new(Capabilities::ALL);
     rig.switch.set_reachable(false);
     let mut executor = rig.connect();
     assert!(matches!(executor.read().unwrap_err(), SliceError::Unreachable { .. }));
     assert!(matches!(executor.counters().unwrap_err(), SliceError::Unreachable { .. }));
+    assert!(matches!(rig.view().read().unwrap_err(), SliceError::Unreachable { .. }));
+    assert!(matches!(rig.view().counters().unwrap_err(), SliceError::Unreachable { .. }));
     let wanted = slices(&rig, 1, &[(6, 10)]);
     assert!(matches!(executor.apply(&wanted, &mut Gate::open()).unwrap_err(), SliceError::Unreachable { .. }));
     assert_eq!(rig.switch.writes(), 0);

@@ -20,3 +20,4 @@ mod sliced;
 mod speed;
 mod tc;
 mod traffic;
+mod views;

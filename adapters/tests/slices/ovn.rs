@@ -6,8 +6,8 @@ use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use forebay_adapters::ovsdb::Endpoint;
-use forebay_adapters::slices::ovn::OvnExecutor;
-use forebay_adapters::slices::{Gate, LinkSlices, SliceError, SliceExecutor};
+use forebay_adapters::slices::ovn::{OvnExecutor, OvnView};
+use forebay_adapters::slices::{Gate, LinkSlices, SliceError, SliceExecutor, SliceView};
 use forebay_world::{BitsPerSecond, Generation, Refusal, SliceId};
 
 use super::conformance::{self, Rig, slices};
@@ -127,6 +127,15 @@ impl Drop for Logical {
 impl Rig for Logical {
     fn connect(&self) -> Box<dyn SliceExecutor> {
         Box::new(OvnExecutor::connect(&self.endpoint(), "sw", "test").expect("it answers"))
+    }
+
+    fn view(&self) -> Box<dyn SliceView> {
+        Box::new(OvnView::connect(&self.endpoint(), "sw", "test").expect("it answers"))
+    }
+
+    fn everything(&self) -> String {
+        let tables = ["NB_Global", "Logical_Switch", "Logical_Switch_Port", "QoS", "ACL"];
+        tables.map(|table| self.nbctl(&["list", table])).concat()
     }
 
     fn ports(&self) -> Vec<String> {

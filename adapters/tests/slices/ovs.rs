@@ -3,8 +3,8 @@
 use std::cell::RefCell;
 
 use forebay_adapters::ovsdb::Endpoint;
-use forebay_adapters::slices::ovs::{OvsExecutor, OvsPort};
-use forebay_adapters::slices::{Gate, LinkSlices, SliceError, SliceExecutor};
+use forebay_adapters::slices::ovs::{OvsExecutor, OvsPort, OvsView};
+use forebay_adapters::slices::{Gate, LinkSlices, SliceError, SliceExecutor, SliceView};
 use forebay_world::{BitsPerSecond, SliceId};
 
 use super::conformance::{self, Rig, slices};
@@ -52,6 +52,12 @@ impl Port {
         self.lab.borrow().switch().within(|| OvsExecutor::connect(port))
     }
 
+    /// Every transaction that the database has written to its disk.
+    fn database(&self) -> String {
+        let file = self.lab.borrow_mut().daemons().expect("it is Open vSwitch").path("conf.db");
+        std::fs::read_to_string(file).unwrap()
+    }
+
     fn our_flows(&self) -> Vec<String> {
         let shown = self.ofctl(&["dump-flows", "cookie=0xfb0e000000000000/0xffff000000000000"]);
         shown.lines().filter(|line| line.contains("cookie=")).map(str::to_owned).collect()
@@ -61,6 +67,22 @@ impl Port {
 impl Rig for Port {
     fn connect(&self) -> Box<dyn SliceExecutor> {
         Box::new(self.open(&self.port()).expect("the switch answers"))
+    }
+
+    fn view(&self) -> Box<dyn SliceView> {
+        let port = self.port();
+        Box::new(self.lab.borrow().switch().within(|| OvsView::connect(&port)).expect("the switch answers"))
+    }
+
+    fn everything(&self) -> String {
+        let rows = self.database();
+        let flows = self.ofctl(&["dump-flows"]);
+        let counts = ["duration=", "n_packets=", "n_bytes=", "idle_age=", "hard_age="];
+        let flows: Vec<&str> =
+            flows.split(", ").filter(|part| !counts.iter().any(|count| part.starts_with(count))).collect();
+        let lab = self.lab.borrow();
+        let devices = [SINK_PORT, "source0", "source1"].map(|device| shown::everything(lab.switch(), device));
+        format!("{rows}\n{flows:?}\n{}", devices.concat())
     }
 
     fn ports(&self) -> Vec<String> {

@@ -13,6 +13,13 @@ pub(crate) fn tc(namespace: &Namespace, line: &str) -> String {
     namespace.run("tc", &line.split(' ').collect::<Vec<_>>())
 }
 
+/// All that is set on a device; no counters.
+pub(crate) fn everything(namespace: &Namespace, device: &str) -> String {
+    let link = namespace.run("ip", &["-oneline", "link", "show", "dev", device]);
+    let of = |what: &str| tc(namespace, &format!("{what} show dev {device}"));
+    [link, of("qdisc"), of("class"), of("filter")].concat()
+}
+
 /// Parent, rate and ceil \[bit/s\] of each class of a device by its handle.
 pub(crate) fn classes(namespace: &Namespace, device: &str) -> BTreeMap<String, (String, u64, u64)> {
     let text = tc(namespace, &format!("class show dev {device}"));

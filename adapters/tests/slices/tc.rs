@@ -1,7 +1,7 @@
 //! A plain device of the kernel, with `tc` as the independent reader.
 
-use forebay_adapters::slices::tc::TcExecutor;
-use forebay_adapters::slices::{LinkSlices, SliceError, SliceExecutor};
+use forebay_adapters::slices::tc::{TcExecutor, TcView};
+use forebay_adapters::slices::{LinkSlices, SliceError, SliceExecutor, SliceView};
 use forebay_world::SliceId;
 
 use super::conformance::{self, Rig};
@@ -27,6 +27,15 @@ impl Device {
 impl Rig for Device {
     fn connect(&self) -> Box<dyn SliceExecutor> {
         Box::new(self.namespace.within(|| TcExecutor::open("v0")).expect("the device is there"))
+    }
+
+    fn view(&self) -> Box<dyn SliceView> {
+        Box::new(self.namespace.within(|| TcView::open("v0")).expect("the device is there"))
+    }
+
+    fn everything(&self) -> String {
+        let shown = ["v0", "v1"].map(|device| shown::everything(&self.namespace, device));
+        shown.concat() + &self.namespace.run("cat", &["/proc/net/unix"]).matches("forebay/tc").count().to_string()
     }
 
     fn ports(&self) -> Vec<String> {

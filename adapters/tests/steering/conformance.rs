@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use forebay_adapters::steering::{
-    Answers, Clients, DnsName, Health, Member, NameAnswers, Pool, Standing, SteeringError, SteeringExecutor, Weights,
+    Answers, Clients, DnsName, Health, Member, NameAnswers, Pool, Standing, SteeringError, SteeringExecutor,
+    SteeringView, Weights,
 };
 use forebay_adapters::{Gate, Prefix};
 use forebay_world::{Generation, RegionId};
@@ -15,6 +16,13 @@ use forebay_world::{Generation, RegionId};
 pub(crate) trait Rig {
     /// A new executor, as after a start of ours: it remembers nothing.
     fn connect(&self) -> Box<dyn SteeringExecutor>;
+
+    /// A new view of what [`Rig::connect`] would see.
+    fn view(&self) -> Box<dyn SteeringView>;
+
+    /// Everything that is there and everything that was written, ours or not, by other means than the executor's own: two
+    /// that are the same mean that nothing was written in between.
+    fn everything(&self) -> String;
 
     /// One whose key is wrong; none where there is no key.
     fn connect_with_wrong_key(&self) -> Option<Box<dyn SteeringExecutor>>;
@@ -80,6 +88,7 @@ pub(crate) fn conforms(rig: &dyn Rig) {
     let foreign = rig.foreign();
     nothing_stands_at_first_and_nothing_is_left(rig);
     what_is_wanted_is_answered_and_is_written_once(rig);
+    a_view_sees_what_stands_and_leaves_it_as_it_is(rig);
     stale_answers_are_refused(rig);
     what_a_hand_changed_is_put_right(rig);
     what_is_not_ours_is_not_touched(rig);
@@ -189,6 +198,45 @@ fn what_is_wanted_is_answered_and_is_written_once(rig: &dyn Rig) {
             assert!(executor.apply(&ttl, &mut Gate::open()).expect("another time to live").writes > 0);
             assert!(executor.apply(&wanted, &mut Gate::open()).expect("back").writes > 0);
         }
+    }
+    remove(rig);
+}
+
+/// Opens a view, looks, and sees that nothing is otherwise; what was seen.
+fn seen(rig: &dyn Rig) -> Standing {
+    let before = rig.everything();
+    let mut view = rig.view();
+    // Views go to the threads of whoever looks.
+    let standing = std::thread::scope(|scope| {
+        let looking = scope.spawn(move || view.read());
+        looking.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    });
+    let standing = standing.unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(rig.everything(), before);
+    standing
+}
+
+fn a_view_sees_what_stands_and_leaves_it_as_it_is(rig: &dyn Rig) {
+    println!("   a view sees what stands, and leaves it as it is");
+    assert!(seen(rig).is_empty());
+    let wanted = answers(rig, 5, &[("video", EVEN), ("live", [1, 1, 0, 0])]);
+    apply(rig, &wanted);
+    let by_view = seen(rig);
+    let capabilities = rig.view().capabilities();
+    assert_eq!(wanted.differences(&capabilities, &by_view).expect("expressible"), Vec::<String>::new());
+    // Neither is a view the writer: an executor opened after it writes, and goes on beside it.
+    let mut view = rig.view();
+    let mut executor = rig.connect();
+    let next = answers(rig, 6, &[("video", [1, 1, 0, 0])]);
+    executor.apply(&next, &mut Gate::open()).expect("looking keeps nobody from writing");
+    assert_eq!(view.read().expect("readable"), executor.read().expect("readable"));
+    assert_eq!((view.place(), capabilities), (executor.place(), executor.capabilities()));
+    drop(executor);
+    let after = seen(rig);
+    assert_eq!((after.generation, after.withdrawn.len()), (Some(Generation(6)), 1), "{after:?}");
+    if rig.disturb(0) {
+        // Read by a view that was opened now: the place may have been started anew.
+        assert_ne!(seen(rig), after);
     }
     remove(rig);
 }

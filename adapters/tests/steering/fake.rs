@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use forebay_adapters::steering::fake::{ALL, FakeExecutor, FakeServer, Fault, ZoneOptions};
+use forebay_adapters::steering::fake::{ALL, FakeExecutor, FakeServer, FakeView, Fault, ZoneOptions};
 use forebay_adapters::steering::{
-    Drain, Guarded, Rails, SteeringCapabilities, SteeringError, SteeringExecutor, Weights,
+    Drain, Guarded, Rails, SteeringCapabilities, SteeringError, SteeringExecutor, SteeringView, Weights,
 };
 use forebay_adapters::{Gate, Prefix};
 
@@ -37,6 +37,14 @@ impl Memory {
 impl Rig for Memory {
     fn connect(&self) -> Box<dyn SteeringExecutor> {
         Box::new(self.executor())
+    }
+
+    fn view(&self) -> Box<dyn SteeringView> {
+        Box::new(FakeView::connect(&self.server, self.can, options()).unwrap())
+    }
+
+    fn everything(&self) -> String {
+        format!("{} writes: {:?}", self.server.writes(), self.server)
     }
 
     fn connect_with_wrong_key(&self) -> Option<Box<dyn SteeringExecutor>> {
@@ -101,6 +109,25 @@ fn it_conforms_whatever_it_can_do() {
     conformance::conforms(&Memory::new(SteeringCapabilities { per_region: false, ..ALL }));
     conformance::conforms(&Memory::new(BY_ANSWERS));
     conformance::conforms(&Memory::new(SteeringCapabilities { weights: Weights::None, ..BY_ANSWERS }));
+}
+
+#[test]
+fn a_view_opens_and_reads_without_a_write_whoever_is_the_writer() {
+    let rig = Memory::new(SteeringCapabilities { per_region: false, ..ALL });
+    let wanted = answers(&rig, 1, &[("video", [1, 2, 0, 1])]);
+    let mut executor = rig.connect();
+    executor.apply(&wanted, &mut Gate::open()).unwrap();
+    rig.server.fail_next([Fault::Rejected]);
+    let (before, writes) = (rig.everything(), rig.server.writes());
+    let mut view = rig.view();
+    let standing = view.read().unwrap();
+    assert_eq!(wanted.differences(&view.capabilities(), &standing).unwrap(), Vec::<String>::new());
+    drop(view);
+    assert_eq!((rig.everything(), rig.server.writes()), (before, writes));
+    assert!(executor.remove(&mut Gate::open()).is_err(), "the fault was kept for a write");
+    rig.server.set_reachable(false);
+    assert!(matches!(rig.view().read().unwrap_err(), SteeringError::Unreachable { .. }));
+    assert_eq!(rig.server.writes(), writes + 1);
 }
 
 #[test]

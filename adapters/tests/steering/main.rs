@@ -11,3 +11,4 @@ mod powerdns;
 mod responder;
 mod rfc2136;
 mod servers;
+mod views;

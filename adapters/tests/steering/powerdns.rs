@@ -6,15 +6,15 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
-use forebay_adapters::steering::powerdns::{PowerDnsExecutor, PowerDnsOptions, ZoneOptions};
+use forebay_adapters::steering::powerdns::{PowerDnsExecutor, PowerDnsOptions, PowerDnsView, ZoneOptions};
 use forebay_adapters::steering::{
-    Clients, Health, Member, NameAnswers, Secret, SteeringError, SteeringExecutor, Weights,
+    Clients, Health, Member, NameAnswers, Secret, SteeringError, SteeringExecutor, SteeringView, Weights,
 };
 use forebay_adapters::{Gate, Prefix};
 use forebay_world::RegionId;
 
 use super::conformance::{self, Rig, answers};
-use super::rfc2136::{is_foreign, powerdns, transferred};
+use super::rfc2136::{is_foreign, powerdns, transferred, whole_zone};
 use super::servers::{Ground, free_port, have};
 
 struct Api {
@@ -41,21 +41,33 @@ impl Api {
     }
 
     fn executor(&self, key: &str, zone: &str) -> Result<PowerDnsExecutor, SteeringError> {
+        PowerDnsExecutor::connect(self.options(key), ZoneOptions::new(zone.parse().unwrap(), "forebay"))
+    }
+
+    fn options(&self, key: &str) -> PowerDnsOptions {
         let ground = self.ground.borrow();
-        let options = PowerDnsOptions {
+        PowerDnsOptions {
             url: self.url.clone(),
             key: Secret::from_file(&ground.path(key)).unwrap(),
             dns: SocketAddr::from(([127, 0, 0, 1], ground.port)),
             regions: self.regions().into_iter().map(|(region, network)| (region, vec![network])).collect(),
             probed_port: self.probed_port,
-        };
-        PowerDnsExecutor::connect(options, ZoneOptions::new(zone.parse().unwrap(), "forebay"))
+        }
     }
 }
 
 impl Rig for Api {
     fn connect(&self) -> Box<dyn SteeringExecutor> {
         Box::new(self.executor("api-key", "cdn.test").expect("it is there"))
+    }
+
+    fn view(&self) -> Box<dyn SteeringView> {
+        let zone = ZoneOptions::new("cdn.test".parse().unwrap(), "forebay");
+        Box::new(PowerDnsView::connect(self.options("api-key"), zone).expect("it is there"))
+    }
+
+    fn everything(&self) -> String {
+        whole_zone(&self.ground.borrow())
     }
 
     fn connect_with_wrong_key(&self) -> Option<Box<dyn SteeringExecutor>> {

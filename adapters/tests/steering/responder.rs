@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use forebay_adapters::steering::responder::{
-    RateLimit, RegionOf, Responder, ResponderExecutor, ResponderOptions, SubZone,
+    RateLimit, RegionOf, Responder, ResponderExecutor, ResponderOptions, ResponderView, SubZone,
 };
-use forebay_adapters::steering::{SteeringError, SteeringExecutor};
+use forebay_adapters::steering::{SteeringError, SteeringExecutor, SteeringView};
 use forebay_adapters::{Gate, Prefix};
 
 use super::conformance::{self, Rig, answers};
@@ -77,6 +77,15 @@ impl Ours {
 impl Rig for Ours {
     fn connect(&self) -> Box<dyn SteeringExecutor> {
         Box::new(self.executor())
+    }
+
+    fn view(&self) -> Box<dyn SteeringView> {
+        Box::new(ResponderView::new(self.responder.borrow().as_ref().unwrap()))
+    }
+
+    fn everything(&self) -> String {
+        let written = fs::metadata(self.state()).and_then(|about| about.modified()).ok();
+        format!("{written:?} {}", fs::read_to_string(self.state()).unwrap_or_default())
     }
 
     fn connect_with_wrong_key(&self) -> Option<Box<dyn SteeringExecutor>> {

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::process::Command;
 
-use forebay_adapters::steering::rfc2136::{Rfc2136Executor, Transport, ZoneOptions};
-use forebay_adapters::steering::{SteeringError, SteeringExecutor, TsigKey};
+use forebay_adapters::steering::rfc2136::{Rfc2136Executor, Rfc2136View, Transport, ZoneOptions};
+use forebay_adapters::steering::{SteeringError, SteeringExecutor, SteeringView, TsigKey};
 use forebay_adapters::{Gate, Prefix};
 
 use super::conformance::{self, Rig, answers};
@@ -39,6 +39,16 @@ pub(super) fn transferred(ground: &Ground) -> Vec<String> {
     lines
 }
 
+/// All that is in the zone, with the number that every change of it raises.
+pub(super) fn whole_zone(ground: &Ground) -> String {
+    let key = std::fs::read_to_string(ground.path("key")).unwrap();
+    let shown = ground.dig(&["-y", key.trim(), "cdn.test", "AXFR"]);
+    let mut lines: Vec<&str> = shown.lines().filter(|line| !line.contains("TSIG") && !line.starts_with(';')).collect();
+    lines.sort_unstable();
+    assert!(lines.iter().any(|line| line.contains("SOA")), "{lines:?}");
+    lines.join("\n")
+}
+
 pub(super) fn is_foreign(line: &str) -> bool {
     ["www.", "ns.", "*.", "cdn.test."].iter().any(|begin| line.starts_with(begin))
 }
@@ -46,6 +56,17 @@ pub(super) fn is_foreign(line: &str) -> bool {
 impl Rig for Updated {
     fn connect(&self) -> Box<dyn SteeringExecutor> {
         Box::new(self.executor("key"))
+    }
+
+    fn view(&self) -> Box<dyn SteeringView> {
+        let server = SocketAddr::from(([127, 0, 0, 1], self.ground.borrow().port));
+        let options = ZoneOptions::new("cdn.test".parse().unwrap(), "forebay");
+        // Without a key: nothing that it sent could write.
+        Box::new(Rfc2136View::new(server, self.transport, None, options).unwrap())
+    }
+
+    fn everything(&self) -> String {
+        whole_zone(&self.ground.borrow())
     }
 
     fn connect_with_wrong_key(&self) -> Option<Box<dyn SteeringExecutor>> {

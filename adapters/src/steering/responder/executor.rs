@@ -14,10 +14,11 @@ use forebay_world::{Acknowledgement, Generation};
 use super::super::answers::{Answers, Clients, Shares};
 use super::super::ask::{Asker, Transport};
 use super::super::dns_name::DnsName;
-use super::super::executor::{Applied, SteeringCapabilities, SteeringExecutor, Weights};
+use super::super::executor::{Applied, SteeringExecutor};
 use super::super::expressed::express;
 use super::super::marker::Marker;
 use super::super::standing::{Standing, StandingName};
+use super::super::view::{SteeringCapabilities, SteeringView, Weights};
 use super::super::{Gate, SteeringError};
 use super::server::{Responder, Shared};
 use super::table::{RegionOf, SubZone, Table};
@@ -107,9 +108,29 @@ fn cannot_keep(path: &Path, error: &std::io::Error) -> SteeringError {
     SteeringError::Kept { path: path.display().to_string(), why: error.to_string() }
 }
 
+/// Sees what a responder of this process answers.
+pub struct ResponderView {
+    shared: Arc<Shared>,
+}
+
+impl ResponderView {
+    /// For a responder that has started.
+    pub fn new(responder: &Responder) -> ResponderView {
+        ResponderView { shared: Arc::clone(&responder.shared) }
+    }
+
+    fn running(&self) -> Result<(), SteeringError> {
+        if self.shared.ended.load(Ordering::Relaxed) {
+            let (endpoint, why) = (self.place(), "it has ended".to_owned());
+            return Err(SteeringError::Unreachable { endpoint, why });
+        }
+        Ok(())
+    }
+}
+
 /// Sets what a responder of this process answers. The first that writes is the only writer, until it is dropped.
 pub struct ResponderExecutor {
-    shared: Arc<Shared>,
+    view: ResponderView,
     writer: u64,
     asker: Option<Asker>,
 }
@@ -117,7 +138,8 @@ pub struct ResponderExecutor {
 impl ResponderExecutor {
     /// For a responder that has started.
     pub fn new(responder: &Responder) -> ResponderExecutor {
-        let shared = Arc::clone(&responder.shared);
+        let view = ResponderView::new(responder);
+        let shared = &view.shared;
         let writer = {
             let mut writers = guard(&shared.writer);
             writers.1 += 1;
@@ -131,19 +153,11 @@ impl ResponderExecutor {
             Asker::new(address, Transport::Udp, None, TIMEOUT)
         };
         let asker = shared.address.map(loopback);
-        ResponderExecutor { shared, writer, asker }
-    }
-
-    fn running(&self) -> Result<(), SteeringError> {
-        if self.shared.ended.load(Ordering::Relaxed) {
-            let (endpoint, why) = (self.place(), "it has ended".to_owned());
-            return Err(SteeringError::Unreachable { endpoint, why });
-        }
-        Ok(())
+        ResponderExecutor { view, writer, asker }
     }
 
     fn own(&self) -> Result<(), SteeringError> {
-        let mut writers = guard(&self.shared.writer);
+        let mut writers = guard(&self.view.shared.writer);
         match writers.0 {
             Some(writer) if writer != self.writer => {
                 let lock = "the right to write, in this process".to_owned();
@@ -160,21 +174,21 @@ impl ResponderExecutor {
     fn set(&mut self, kept: Kept, what: &str, gate: &mut Gate) -> Result<(), SteeringError> {
         self.own()?;
         gate.pass(what)?;
-        let region_of = self.shared.regions.as_ref().map(|(region_of, _)| Arc::clone(region_of));
-        let mut current = guard(&self.shared.kept);
+        let region_of = self.view.shared.regions.as_ref().map(|(region_of, _)| Arc::clone(region_of));
+        let mut current = guard(&self.view.shared.kept);
         // One that has ended meanwhile keeps nothing any more: another may have its file.
-        self.running()?;
-        if let Some(path) = &self.shared.state {
-            kept.write(path, &self.shared.zone.name)?;
+        self.view.running()?;
+        if let Some(path) = &self.view.shared.state {
+            kept.write(path, &self.view.shared.zone.name)?;
         }
-        self.shared.swap(kept.table(&self.shared.zone, region_of));
+        self.view.shared.swap(kept.table(&self.view.shared.zone, region_of));
         *current = kept;
         Ok(())
     }
 
     /// Asks for every name as a client would.
     fn verify(&mut self) -> Result<(), SteeringError> {
-        let marks = guard(&self.shared.kept).marks.clone();
+        let marks = guard(&self.view.shared.kept).marks.clone();
         let Some(asker) = &mut self.asker else { return Ok(()) };
         let mut differences = Vec::new();
         for (name, mark) in &marks {
@@ -209,7 +223,7 @@ impl ResponderExecutor {
         let place = self.place();
         for (name, shares) in shares {
             express(name, shares, &self.capabilities(), &place)?;
-            let zone = &self.shared.zone;
+            let zone = &self.view.shared.zone;
             if !name.is_within(&zone.name) {
                 return Err(SteeringError::Contradiction { what: format!("{name}; allowed: names in {}", zone.name) });
             }
@@ -217,7 +231,7 @@ impl ResponderExecutor {
                 let what = format!("{name}, a name server of the zone,");
                 return Err(SteeringError::Foreign { place, what, hint: "steer by another name" });
             }
-            let Some((_, known)) = &self.shared.regions else { continue };
+            let Some((_, known)) = &self.view.shared.regions else { continue };
             for clients in shares.pools.keys() {
                 if let Clients::Region(region) = clients
                     && !known.contains(region)
@@ -235,7 +249,7 @@ fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl SteeringExecutor for ResponderExecutor {
+impl SteeringView for ResponderView {
     fn place(&self) -> String {
         let address = self.shared.address.map_or("no socket".to_owned(), |address| address.to_string());
         format!("zone {} of our own at {address}", self.shared.zone.name)
@@ -268,12 +282,28 @@ impl SteeringExecutor for ResponderExecutor {
         }
         Ok(standing)
     }
+}
 
+impl SteeringView for ResponderExecutor {
+    fn place(&self) -> String {
+        self.view.place()
+    }
+
+    fn capabilities(&self) -> SteeringCapabilities {
+        self.view.capabilities()
+    }
+
+    fn read(&mut self) -> Result<Standing, SteeringError> {
+        self.view.read()
+    }
+}
+
+impl SteeringExecutor for ResponderExecutor {
     fn apply(&mut self, wanted: &Answers, gate: &mut Gate) -> Result<Applied, SteeringError> {
         let shares = wanted.shares()?;
         self.check(&shares)?;
-        self.running()?;
-        let mut kept = guard(&self.shared.kept).clone();
+        self.view.running()?;
+        let mut kept = guard(&self.view.shared.kept).clone();
         if let Some(standing) = kept.generation().filter(|standing| *standing > wanted.generation) {
             return Err(SteeringError::Stale { place: self.place(), given: wanted.generation, standing });
         }
@@ -304,8 +334,8 @@ impl SteeringExecutor for ResponderExecutor {
     }
 
     fn remove(&mut self, gate: &mut Gate) -> Result<Applied, SteeringError> {
-        self.running()?;
-        if guard(&self.shared.kept).marks.is_empty() {
+        self.view.running()?;
+        if guard(&self.view.shared.kept).marks.is_empty() {
             return Ok(self.applied(0));
         }
         self.set(Kept::default(), "answer nothing", gate)?;
@@ -313,8 +343,8 @@ impl SteeringExecutor for ResponderExecutor {
     }
 
     fn rollback(&mut self, gate: &mut Gate) -> Result<Applied, SteeringError> {
-        self.running()?;
-        let mut kept = guard(&self.shared.kept).clone();
+        self.view.running()?;
+        let mut kept = guard(&self.view.shared.kept).clone();
         let Some(newest) = kept.generation() else {
             return Err(SteeringError::NothingToRollBack { place: self.place() });
         };
@@ -334,7 +364,7 @@ impl SteeringExecutor for ResponderExecutor {
 
 impl Drop for ResponderExecutor {
     fn drop(&mut self) {
-        let mut writers = guard(&self.shared.writer);
+        let mut writers = guard(&self.view.shared.writer);
         if writers.0 == Some(self.writer) {
             writers.0 = None;
         }
