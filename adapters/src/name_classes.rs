@@ -173,7 +173,7 @@ impl Pattern {
 }
 
 /// Whether a label fits, `*` standing for any characters.
-fn fits_glob(glob: &[u8], label: &[u8]) -> bool {
+pub fn fits_glob(glob: &[u8], label: &[u8]) -> bool {
     // Where the last star was, and how much of the label it has taken so far.
     let (mut at, mut seen, mut star) = (0, 0, None);
     while seen < label.len() {

@@ -1,6 +1,6 @@
 //! The command line: what can be asked, and how it is answered. Data on stdout, talk on stderr.
 //!
-//! Exit status: 0 done, 1 the answer is no (journals differ), 2 error. A reader that goes away is no error.
+//! Exit status: 0 done, 1 the answer is no (journals differ, something does not answer), 2 error. A reader that goes away is no error.
 
 mod arguments;
 mod check;
@@ -9,9 +9,11 @@ mod events;
 mod failure;
 mod forecast;
 mod import;
+mod init;
 mod interrupt;
 mod link;
 mod plan;
+mod reach;
 mod replay;
 mod run;
 mod slices;
@@ -19,6 +21,7 @@ mod train;
 mod watch;
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
@@ -65,6 +68,7 @@ pub fn main() -> ExitCode {
         Command::Slices(options) => slices::run(&options),
         Command::Replay(options) => replay::run(&options),
         Command::Check(options) => check::run(&options),
+        Command::Init(options) => init::run(&options),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "forebay", &mut script);
@@ -94,6 +98,11 @@ pub fn main() -> ExitCode {
 fn time_zone(name: &str) -> Result<TimeZone, Failure> {
     zone::named(name)
         .map_err(|hint| Failure::Other(anyhow!("--time-zone {name}: not in the IANA time zone database"), hint))
+}
+
+/// The folder that a file lies in.
+fn folder_of(file: &Path) -> &Path {
+    file.parent().unwrap_or(Path::new(""))
 }
 
 /// The time of this machine's clock.

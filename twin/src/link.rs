@@ -35,7 +35,7 @@ use forebay_adapters::slices::ovs::{OvsExecutor, OvsPort};
 use forebay_adapters::slices::tc::TcExecutor;
 use forebay_adapters::slices::{LinkSlices, MacAddress, Port, Slice, SliceError, SliceExecutor};
 use forebay_world::{BitsPerSecond, Duration, Generation, PlannedSlice, SliceId};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use crate::scenario::ScenarioError;
@@ -102,43 +102,71 @@ struct LinkSpec {
     port: Vec<Spanned<PortSpec>>,
 }
 
-#[derive(Debug, Deserialize)]
+/// `executor`: who makes the slices of a link.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-enum ExecutorSpec {
+pub enum ExecutorSpec {
+    /// A device of this machine.
     Tc {
+        /// The device.
         device: String,
     },
+    /// A port of an Open vSwitch of this machine.
     Ovs {
+        /// Its database: `unix:/run/openvswitch/db.sock`.
         database: String,
+        /// The bridge.
         bridge: String,
+        /// The port at which slices share the link.
         port: String,
-        #[serde(default)]
+        /// The bridge's OpenFlow side; the one beside the database's socket unless given.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         openflow: Option<String>,
-        #[serde(default = "owner")]
-        owner: String,
-        #[serde(default)]
+        /// Whose marks rows bear.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        owner: Option<String>,
+        /// Files of a connection over TLS.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         tls: Option<TlsSpec>,
     },
+    /// A logical switch of an OVN.
     Ovn {
+        /// The northbound database.
         database: String,
+        /// The logical switch.
         switch: String,
-        #[serde(default = "owner")]
-        owner: String,
-        #[serde(default)]
+        /// Whose marks rows bear.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        owner: Option<String>,
+        /// Files of a connection over TLS.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         tls: Option<TlsSpec>,
     },
 }
 
-fn owner() -> String {
-    "forebay".to_owned()
+impl ExecutorSpec {
+    /// Whose marks rows bear, where that is said.
+    pub(crate) fn owner(&self) -> Option<&str> {
+        match self {
+            ExecutorSpec::Tc { .. } => None,
+            ExecutorSpec::Ovs { owner, .. } | ExecutorSpec::Ovn { owner, .. } => owner.as_deref(),
+        }
+    }
 }
 
-#[derive(Debug, Deserialize)]
+/// Whose marks the rows of a link file bear that does not say it.
+const OWNER: &str = "forebay";
+
+/// `tls`: files, beside the one that names them unless absolute.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct TlsSpec {
-    ca: PathBuf,
-    certificate: PathBuf,
-    private_key: PathBuf,
+pub struct TlsSpec {
+    /// Certificates of the authorities that may vouch for the server.
+    pub ca: PathBuf,
+    /// Our certificate.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub private_key: PathBuf,
 }
 
 #[derive(Debug, Deserialize)]
@@ -188,7 +216,7 @@ impl LinkFile {
         let spec: LinkSpec = toml::from_str(&text).map_err(|error| finding::refused_toml(&file, &text, &error))?;
         let mut findings = Findings::default();
         let folder = path.parent().unwrap_or(Path::new(""));
-        let executor = check_executor(&spec.executor, folder, &mut findings);
+        let executor = check_executor(&spec.executor, OWNER, folder, &mut findings);
         let (slices, names) = check_slices(&spec, &mut findings);
         findings.refuse(&file, &text)?;
         Ok(LinkFile {
@@ -200,7 +228,14 @@ impl LinkFile {
     }
 }
 
-fn check_executor(spec: &Spanned<ExecutorSpec>, folder: &Path, findings: &mut Findings) -> Option<Executor> {
+/// Reads who makes the slices of a link; `whose` marks they bear where that is not said.
+pub(crate) fn check_executor(
+    spec: &Spanned<ExecutorSpec>,
+    whose: &str,
+    folder: &Path,
+    findings: &mut Findings,
+) -> Option<Executor> {
+    let owner_of = |owner: &Option<String>| owner.clone().unwrap_or_else(|| whose.to_owned());
     let mut endpoint = |database: &str, tls: &Option<TlsSpec>| {
         let beside = |path: &PathBuf| folder.join(path);
         let files =
@@ -217,11 +252,11 @@ fn check_executor(spec: &Spanned<ExecutorSpec>, folder: &Path, findings: &mut Fi
         ExecutorSpec::Tc { device } => Executor::Tc { device: device.clone() },
         ExecutorSpec::Ovs { database, bridge, port, openflow, owner, tls } => {
             let (endpoint, bridge, port) = (endpoint(database, tls)?, bridge.clone(), port.clone());
-            let (owner, openflow) = (owner.clone(), openflow.clone());
+            let (owner, openflow) = (owner_of(owner), openflow.clone());
             Executor::Ovs(Box::new(OvsPort { endpoint, bridge, port, owner, openflow }))
         }
         ExecutorSpec::Ovn { database, switch, owner, tls } => {
-            Executor::Ovn { database: endpoint(database, tls)?, switch: switch.clone(), owner: owner.clone() }
+            Executor::Ovn { database: endpoint(database, tls)?, switch: switch.clone(), owner: owner_of(owner) }
         }
     })
 }

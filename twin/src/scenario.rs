@@ -22,11 +22,11 @@ use crate::policy::predictive;
 mod demand;
 mod feed;
 pub(crate) mod finding;
-mod names;
+pub(crate) mod names;
 mod prospect;
 mod replay;
 mod shape;
-mod site;
+pub(crate) mod site;
 pub mod spec;
 mod surrogate;
 mod upset;
@@ -88,7 +88,7 @@ pub struct Overrides {
 #[derive(Debug, thiserror::Error)]
 pub enum ScenarioError {
     /// The file cannot be read.
-    #[error("scenario {path} cannot be read")]
+    #[error("{path} cannot be read")]
     Unreadable {
         /// The file.
         path: String,
@@ -178,7 +178,7 @@ fn check(
             flavour.boot_median = boot.saturating_sub(flavour.warm_up);
         }
     }
-    let site = site::check(&spec, findings);
+    let site = site::check(spec.site(), findings);
     let zones: Vec<_> = spec
         .region
         .iter()
@@ -197,7 +197,7 @@ fn check(
     site::require_range(&spec.scenario.overload_limit, "overload_limit", 1.0, 1000.0, findings);
     if findings.0.is_empty() {
         // It looks into the topology, which is whole only now.
-        check_controller(&spec, &site.topology, text, findings);
+        check_controller(spec.controller.get_ref(), &site.topology, text, findings);
     }
     let dns = demand::check_dns(&spec, findings);
     let content = demand::check_content(&spec, findings);
@@ -388,8 +388,9 @@ fn check_span(
     (start, end, score_from)
 }
 
-fn check_controller(spec: &ScenarioSpec, topology: &Topology, text: &str, findings: &mut Findings) {
-    if let Err(error) = spec.controller.get_ref().check(topology) {
+/// Checks a `[controller]` section against what there is.
+pub(crate) fn check_controller(config: &ControllerConfig, topology: &Topology, text: &str, findings: &mut Findings) {
+    if let Err(error) = config.check(topology) {
         findings.add(
             finding::place_of("controller", &error.key, text),
             format!("`controller.{}` is {}", error.key, error.value),

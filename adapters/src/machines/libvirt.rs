@@ -7,6 +7,7 @@
 //! The folder has to be one that the daemon's host has too. libvirt is told to keep its errors off our standard error.
 
 mod domain_xml;
+mod node;
 mod view;
 
 use std::collections::BTreeMap;
@@ -26,6 +27,7 @@ use super::{
     MachineStatistics, MachineView, Mark, Owner,
 };
 use domain_xml::{Driver, domain_xml};
+pub use node::{Node, node};
 pub use view::LibvirtView;
 use view::{Seen, is_alive, state, unreachable};
 

@@ -15,7 +15,9 @@ use crate::tui::Theme;
 /// Capacity for content delivery networks, in place before the demand: simulated, compared and watched.
 #[derive(Debug, Parser)]
 #[command(name = "forebay", version, about, max_term_width = 100, propagate_version = true)]
-#[command(after_help = "Exit status: 0 done, 1 the answer is no (journals differ), 2 error, 130 interrupted.")]
+#[command(
+    after_help = "Exit status: 0 done, 1 the answer is no (journals differ, no answer), 2 error, 130 interrupted."
+)]
 pub struct Arguments {
     #[command(subcommand)]
     pub(super) command: Command,
@@ -43,8 +45,10 @@ pub(super) enum Command {
     Slices(SlicesOptions),
     /// Run the controller again over a journal, and say whether every plan is the same
     Replay(ReplayOptions),
-    /// Check a scenario file without running it
+    /// Check scenario and production files, and whether what production names answers
     Check(CheckOptions),
+    /// Write a commented production file to begin with, from what is found here
+    Init(InitOptions),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -424,12 +428,31 @@ pub(super) struct ReplayOptions {
 
 #[derive(Args, Debug)]
 pub(super) struct CheckOptions {
-    /// Scenario files
+    /// Scenario or production files
     #[arg(required = true)]
     pub(super) files: Vec<PathBuf>,
     /// Recording to replay, in place of the scenarios'
     #[arg(long, value_name = "FILE")]
     pub(super) replay: Option<PathBuf>,
+    /// Ask nobody: look at the files only
+    #[arg(long)]
+    pub(super) offline: bool,
+    /// Print one JSON object a line for each file
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct InitOptions {
+    /// File to write; it must not exist [default: stdout]
+    #[arg(long, value_name = "FILE")]
+    pub(super) out: Option<PathBuf>,
+    /// libvirt daemon to look at
+    #[arg(long, value_name = "URI", default_value = "qemu:///system")]
+    pub(super) libvirt: String,
+    /// Database of an Open vSwitch to look at
+    #[arg(long, value_name = "DATABASE", default_value = "unix:/run/openvswitch/db.sock")]
+    pub(super) ovs: String,
 }
 
 fn policy_name(text: &str) -> Result<String, String> {

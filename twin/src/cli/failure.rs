@@ -56,7 +56,8 @@ impl Failure {
                 let hint = match error {
                     ScenarioError::Replay { hint, .. } => hint.clone(),
                     ScenarioError::Unreadable { .. } => {
-                        "name a scenario file, such as one of those in scenarios/".to_owned()
+                        "name a file that is there: scenarios/ has scenarios, `forebay init` writes a production file"
+                            .to_owned()
                     }
                     _ => String::new(),
                 };

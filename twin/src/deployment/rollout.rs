@@ -258,7 +258,7 @@ impl Rollout {
     }
 
     fn fail(&mut self, lane: Lane, order: InFlight, failure: Failure, why: &str, at: Timestamp) {
-        if failure == Failure::Transient && order.kind != Kind::Warm {
+        if failure != Failure::Stopped && order.kind != Kind::Warm {
             self.breakers.entry(lane).or_default().fail(at, &self.limits);
         }
         let first = self.limits.retry_first;

@@ -1,4 +1,4 @@
-//! Names that a scenario gives to things, their positions, and what was probably meant by a name it does not give.
+//! Names that a file gives to things, their positions, and what was probably meant by a name it does not give.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use super::finding::Findings;
 
 /// Names of one kind of thing, each with its position.
 #[derive(Debug)]
-pub(super) struct Names {
+pub(crate) struct Names {
     kind: &'static str,
     positions: BTreeMap<String, usize>,
     listed: Vec<String>,
@@ -16,7 +16,7 @@ pub(super) struct Names {
 
 impl Names {
     /// Takes the names in, in order; one that was given before is a finding.
-    pub(super) fn collect<'a>(
+    pub(crate) fn collect<'a>(
         kind: &'static str,
         names: impl IntoIterator<Item = &'a Spanned<String>>,
         findings: &mut Findings,
@@ -29,7 +29,7 @@ impl Names {
     }
 
     /// Takes one more name in.
-    pub(super) fn push(&mut self, name: &Spanned<String>, findings: &mut Findings) {
+    pub(crate) fn push(&mut self, name: &Spanned<String>, findings: &mut Findings) {
         let text = name.get_ref();
         if text.trim().is_empty() || text.chars().any(|c| c.is_control()) {
             findings.add(
@@ -51,23 +51,23 @@ impl Names {
     }
 
     /// Takes a name in that was made from others; should two be made alike, the first keeps it.
-    pub(super) fn push_made(&mut self, name: String) {
+    pub(crate) fn push_made(&mut self, name: String) {
         self.positions.entry(name.clone()).or_insert(self.listed.len());
         self.listed.push(name);
     }
 
     /// All names, in order.
-    pub(super) fn listed(&self) -> &[String] {
+    pub(crate) fn listed(&self) -> &[String] {
         &self.listed
     }
 
     /// The position of `name`, if it is one.
-    pub(super) fn get(&self, name: &str) -> Option<usize> {
+    pub(crate) fn get(&self, name: &str) -> Option<usize> {
         self.positions.get(name).copied()
     }
 
     /// The position of `name`; that there is none is a finding.
-    pub(super) fn find(&self, name: &Spanned<String>, findings: &mut Findings) -> Option<usize> {
+    pub(crate) fn find(&self, name: &Spanned<String>, findings: &mut Findings) -> Option<usize> {
         let found = self.get(name.get_ref());
         if found.is_none() {
             let mut shown: Vec<&str> = self.listed.iter().map(String::as_str).take(12).collect();
@@ -76,7 +76,7 @@ impl Names {
             }
             let hint = match nearest(name.get_ref(), self.listed.iter().map(String::as_str)) {
                 Some(near) => format!("did you mean \"{near}\"?"),
-                None => format!("name a {} of this scenario", self.kind),
+                None => format!("name a {} of this file", self.kind),
             };
             findings.add(
                 name.span(),
@@ -89,7 +89,7 @@ impl Names {
     }
 
     /// The positions of `names`, or all when none are given.
-    pub(super) fn find_all(&self, names: Option<&Vec<Spanned<String>>>, findings: &mut Findings) -> Vec<usize> {
+    pub(crate) fn find_all(&self, names: Option<&Vec<Spanned<String>>>, findings: &mut Findings) -> Vec<usize> {
         match names {
             None => (0..self.listed.len()).collect(),
             Some(names) => names.iter().filter_map(|name| self.find(name, findings)).collect(),

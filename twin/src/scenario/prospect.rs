@@ -51,14 +51,14 @@ impl Prospect {
         let file = path.display().to_string();
         let spec: ScenarioSpec = parse(&file, &text)?;
         let mut findings = Findings::default();
-        let site = site::check(&spec, &mut findings);
+        let site = site::check(spec.site(), &mut findings);
         let zones: Vec<TimeZone> = spec
             .region
             .iter()
             .map(|region| zone::find(&region.get_ref().time_zone, &mut findings).unwrap_or(TimeZone::UTC))
             .collect();
         if findings.0.is_empty() {
-            super::check_controller(&spec, &site.topology, &text, &mut findings);
+            super::check_controller(spec.controller.get_ref(), &site.topology, &text, &mut findings);
         }
         replay::check(&spec, &site, path.parent().unwrap_or(Path::new("")), &mut findings);
         findings.refuse(&file, &text)?;

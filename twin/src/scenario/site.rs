@@ -1,4 +1,4 @@
-//! Regions, hosts, links, flavours and classes of a scenario, checked into a [`Topology`].
+//! Regions, hosts, links, flavours and classes, of a scenario or of production, checked into a [`Topology`].
 
 use forebay_world::{
     BitsPerSecond, Bytes, ClassId, Cpu, Duration, Flavour, Host, Link, LinkEnds, LinkId, Region, RegionId, Room,
@@ -8,7 +8,7 @@ use toml::Spanned;
 
 use super::finding::Findings;
 use super::names::Names;
-use super::spec::{AccessSpec, FlavourSpec, HostsSpec, RegionSpec, ScenarioSpec};
+use super::spec::{AccessSpec, FlavourSpec, HostsSpec, RegionSpec, SiteSpec};
 use crate::plan::Market;
 
 mod backbone;
@@ -21,23 +21,24 @@ use class::check_class;
 
 /// A topology and the names in it.
 #[derive(Debug)]
-pub(super) struct Site {
-    pub(super) topology: Topology,
-    pub(super) market: Market,
-    pub(super) regions: Names,
-    pub(super) classes: Names,
-    pub(super) hosts: Names,
-    pub(super) links: Names,
+pub(crate) struct Site {
+    pub(crate) topology: Topology,
+    pub(crate) market: Market,
+    pub(crate) regions: Names,
+    pub(crate) classes: Names,
+    pub(crate) flavours: Names,
+    pub(crate) hosts: Names,
+    pub(crate) links: Names,
 }
 
-/// The most hosts a scenario may have: a million is far beyond any network, and a slip of the pen soon beyond memory.
+/// The most hosts there may be: a million is far beyond any network, and a slip of the pen soon beyond memory.
 const HOSTS_MAX: u64 = 1_000_000;
 
 /// The most regions, for the links of a full mesh must be countable.
 const REGIONS_MAX: usize = 4096;
 
 /// Reads the site. The topology is whole only if nothing was found.
-pub(super) fn check(spec: &ScenarioSpec, findings: &mut Findings) -> Site {
+pub(crate) fn check(spec: SiteSpec<'_>, findings: &mut Findings) -> Site {
     let regions = Names::collect("region", spec.region.iter().map(|region| &region.get_ref().name), findings);
     let classes = Names::collect("class", spec.class.iter().map(|class| &class.get_ref().name), findings);
     let flavours = Names::collect("flavour", spec.flavour.iter().map(|flavour| &flavour.get_ref().name), findings);
@@ -49,7 +50,7 @@ pub(super) fn check(spec: &ScenarioSpec, findings: &mut Findings) -> Site {
         findings.require(
             (1..=most).contains(&count),
             0..0,
-            || format!("the scenario has {count} of {what}"),
+            || format!("there are {count} of {what}"),
             &format!("1 to {most} are needed"),
             if count == 0 { "see the scenarios that come with Forebay for one" } else { "leave some out" },
         );
@@ -67,18 +68,18 @@ pub(super) fn check(spec: &ScenarioSpec, findings: &mut Findings) -> Site {
     let mut hosts = Names::collect("host", [], findings);
     let mut links = Names::collect("link", [], findings);
     for (index, region) in spec.region.iter().enumerate().take(REGIONS_MAX) {
-        check_region(spec, region, RegionId::at(index), &mut topology, &mut hosts, &mut links, findings);
+        check_region(&spec, region, RegionId::at(index), &mut topology, &mut hosts, &mut links, findings);
     }
-    check_between(spec, &regions, &mut topology, &mut links, findings);
-    let market = market::check_market(spec, &topology, &flavours, findings);
+    check_between(&spec, &regions, &mut topology, &mut links, findings);
+    let market = market::check_market(&spec, &topology, &flavours, findings);
     if findings.0.is_empty() {
-        check_room(spec, &topology, findings);
+        check_room(&spec, &topology, findings);
     }
-    Site { topology, market, regions, classes, hosts, links }
+    Site { topology, market, regions, classes, flavours, hosts, links }
 }
 
 fn check_region(
-    spec: &ScenarioSpec,
+    spec: &SiteSpec<'_>,
     region: &Spanned<RegionSpec>,
     id: RegionId,
     topology: &mut Topology,
@@ -168,7 +169,7 @@ fn require_capacity(capacity: &Spanned<BitsPerSecond>, findings: &mut Findings) 
         capacity.span(),
         || "`capacity` is zero".to_owned(),
         "more than 0 is needed",
-        "to cut a link for a while, use [[fault]] with kind = \"link-degraded\"",
+        "give what it carries; a scenario cuts a link for a while by [[fault]] with kind = \"link-degraded\"",
     );
 }
 
@@ -199,7 +200,7 @@ fn push_hosts(
     if topology.hosts.len() as u64 + u64::from(count) > HOSTS_MAX {
         findings.add(
             spec.count.span(),
-            format!("region \"{region}\" takes the scenario above {HOSTS_MAX} hosts"),
+            format!("region \"{region}\" takes it above {HOSTS_MAX} hosts"),
             format!("allowed: {HOSTS_MAX} hosts in all"),
             "a host is a physical machine",
         );
@@ -250,7 +251,7 @@ fn check_flavour(spec: &FlavourSpec, findings: &mut Findings) -> Flavour {
 }
 
 /// That `value` is a number from `least` to `most`.
-pub(super) fn require_range(value: &Spanned<f64>, key: &str, least: f64, most: f64, findings: &mut Findings) {
+pub(crate) fn require_range(value: &Spanned<f64>, key: &str, least: f64, most: f64, findings: &mut Findings) {
     let number = *value.get_ref();
     let allowed =
         if most == f64::MAX { format!("allowed: {least} and above") } else { format!("allowed: {least} to {most}") };
@@ -265,7 +266,7 @@ pub(super) fn require_range(value: &Spanned<f64>, key: &str, least: f64, most: f
 }
 
 /// That a span is longer than nothing.
-pub(super) fn require_some_time(value: &Spanned<Duration>, key: &str, findings: &mut Findings) {
+pub(crate) fn require_some_time(value: &Spanned<Duration>, key: &str, findings: &mut Findings) {
     findings.require(
         !value.get_ref().is_zero(),
         value.span(),
@@ -276,7 +277,7 @@ pub(super) fn require_some_time(value: &Spanned<Duration>, key: &str, findings: 
 }
 
 /// That the flavour of each class fits on a host of each region.
-fn check_room(spec: &ScenarioSpec, topology: &Topology, findings: &mut Findings) {
+fn check_room(spec: &SiteSpec<'_>, topology: &Topology, findings: &mut Findings) {
     for (index, class) in topology.classes.iter().enumerate() {
         let flavour = &topology.flavours[class.flavour.index()];
         let need = Room::of_flavour(flavour);

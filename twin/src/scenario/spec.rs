@@ -82,6 +82,37 @@ pub struct ScenarioSpec {
     pub controller: Spanned<ControllerConfig>,
 }
 
+/// What there is, as a scenario and a production file say it alike.
+#[derive(Clone, Copy, Debug)]
+pub struct SiteSpec<'a> {
+    /// `[every_region]`
+    pub every_region: &'a EveryRegionSpec,
+    /// `[[region]]`
+    pub region: &'a [Spanned<RegionSpec>],
+    /// `[mesh]`
+    pub mesh: Option<&'a MeshSpec>,
+    /// `[[link]]`
+    pub link: &'a [Spanned<LinkSpec>],
+    /// `[[flavour]]`
+    pub flavour: &'a [Spanned<FlavourSpec>],
+    /// `[[class]]`
+    pub class: &'a [Spanned<ClassSpec>],
+}
+
+impl ScenarioSpec {
+    /// What there is.
+    pub fn site(&self) -> SiteSpec<'_> {
+        SiteSpec {
+            every_region: &self.every_region,
+            region: &self.region,
+            mesh: self.mesh.as_ref(),
+            link: &self.link,
+            flavour: &self.flavour,
+            class: &self.class,
+        }
+    }
+}
+
 /// `[scenario]`
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -19,7 +19,7 @@ pub(crate) fn named(name: &str) -> Result<TimeZone, String> {
 }
 
 /// The time zone of this name; that there is none is a finding.
-pub(super) fn find(name: &Spanned<String>, findings: &mut Findings) -> Option<TimeZone> {
+pub(crate) fn find(name: &Spanned<String>, findings: &mut Findings) -> Option<TimeZone> {
     named(name.get_ref())
         .map_err(|hint| {
             findings.add(

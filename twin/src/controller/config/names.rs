@@ -24,7 +24,7 @@ impl CellPattern {
     }
 
     /// What it names that the topology does not have.
-    pub(super) fn unknown(&self, topology: &Topology) -> Option<String> {
+    pub(crate) fn unknown(&self, topology: &Topology) -> Option<String> {
         let names = |names: Vec<&str>| names.join(", ");
         if let Some(name) = &self.region
             && !topology.regions.iter().any(|region| region.name == *name)

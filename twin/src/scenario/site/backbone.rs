@@ -1,22 +1,22 @@
-//! Links between regions: those a scenario names, and the mesh.
+//! Links between regions: those that are named, and the mesh.
 
 use forebay_world::{BitsPerSecond, Duration, Link, LinkEnds, Region, RegionId, Topology};
 
 use super::require_capacity;
 use crate::scenario::finding::Findings;
 use crate::scenario::names::Names;
-use crate::scenario::spec::ScenarioSpec;
+use crate::scenario::spec::SiteSpec;
 
 /// Links between regions: those named, then the mesh for all other pairs.
 pub(super) fn check_between(
-    spec: &ScenarioSpec,
+    spec: &SiteSpec<'_>,
     regions: &Names,
     topology: &mut Topology,
     links: &mut Names,
     findings: &mut Findings,
 ) {
     let mut joined = std::collections::BTreeSet::new();
-    for link in &spec.link {
+    for link in spec.link {
         let place = link.span();
         let link = link.get_ref();
         let (a, b) = link.between.get_ref();
@@ -44,7 +44,7 @@ pub(super) fn check_between(
         let name = format!("{}-{}", a.get_ref(), b.get_ref());
         push_between((from, to), name, *link.capacity.get_ref(), delay, topology, links);
     }
-    let Some(mesh) = &spec.mesh else { return };
+    let Some(mesh) = spec.mesh else { return };
     require_capacity(&mesh.capacity, findings);
     if topology.regions.len() != regions.listed().len()
         || topology.regions.iter().any(|r| !r.lat.is_finite() || !r.lon.is_finite())

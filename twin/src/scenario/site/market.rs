@@ -6,11 +6,11 @@ use crate::plan::Market;
 use crate::plan::market::Tariff;
 use crate::scenario::finding::Findings;
 use crate::scenario::names::Names;
-use crate::scenario::spec::ScenarioSpec;
+use crate::scenario::spec::SiteSpec;
 
-/// The market of a scenario. It counts only if nothing was found.
+/// The market. It counts only if nothing was found.
 pub(super) fn check_market(
-    spec: &ScenarioSpec,
+    spec: &SiteSpec<'_>,
     topology: &Topology,
     flavours: &Names,
     findings: &mut Findings,
@@ -68,7 +68,7 @@ pub(super) fn check_market(
 }
 
 /// That a session of each class finds room on every flavour that it may run on; on its own that is checked with the hosts.
-fn check_places(spec: &ScenarioSpec, topology: &Topology, market: &Market, findings: &mut Findings) {
+fn check_places(spec: &SiteSpec<'_>, topology: &Topology, market: &Market, findings: &mut Findings) {
     for ((class, kind), allowed) in spec.class.iter().zip(&topology.classes).zip(&market.allowed) {
         for flavour in allowed.iter().skip(1) {
             let flavour = &topology.flavours[flavour.index()];

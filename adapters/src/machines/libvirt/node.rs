@@ -1,0 +1,34 @@
+//! The machine behind a libvirt daemon, for whoever wants to know how much there is.
+
+use forebay_world::Bytes;
+use virt::connect::Connect;
+
+use super::view::unreachable;
+use crate::machines::MachineError;
+
+/// A machine that runs others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// Its name.
+    pub name: String,
+    /// Its processors.
+    pub cpus: u32,
+    /// Its memory.
+    pub memory: Bytes,
+}
+
+/// Asks a daemon for the machine that it is on, by a connection that may read only.
+///
+/// # Errors
+/// [`MachineError::Unreachable`] when it does not answer.
+pub fn node(uri: &str) -> Result<Node, MachineError> {
+    virt::error::clear_error_callback();
+    let mut connection = Connect::open_read_only(Some(uri)).map_err(|error| unreachable(uri, &error))?;
+    let asked = connection.get_hostname().and_then(|name| {
+        let info = connection.get_node_info()?;
+        // libvirt counts in kibibytes.
+        Ok(Node { name, cpus: info.cpus, memory: Bytes(info.memory.saturating_mul(1024)) })
+    });
+    let _ = connection.close();
+    asked.map_err(|error| unreachable(uri, &error))
+}
