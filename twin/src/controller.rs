@@ -13,6 +13,7 @@ use std::sync::Arc;
 use forebay_world::{BitsPerSecond, Observation, Plan, PlannedVm, SliceId, Steering, Topology, VmId, VmIntent};
 
 pub use config::{ConfigError, ControllerConfig};
+use serde::{Deserialize, Serialize};
 
 use self::config::DemandSource;
 use crate::decision::{Bound, CellDecision, Decision};
@@ -44,6 +45,16 @@ pub struct Controller {
     /// Per class: sessions that a machine serves at the target utilization, and the mean rate of a session.
     classes: Vec<(f64, BitsPerSecond)>,
     scratch: Scratch,
+}
+
+/// What a controller goes on from after a restart.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Start {
+    /// The plan in force.
+    pub plan: Option<Plan>,
+    /// What the guard remembers.
+    pub guard: Option<GuardMemory>,
 }
 
 /// Lists over cells, kept to spare allocation.
@@ -157,6 +168,14 @@ impl Controller {
     /// Goes on from what the guard remembered before a restart.
     pub fn remember(&mut self, memory: GuardMemory) {
         self.guard.remember(memory);
+    }
+
+    /// Goes on from where another one was, before the first step. A plan of another topology is not taken.
+    pub fn go_on(&mut self, start: Start) {
+        if let Some(memory) = start.guard {
+            self.remember(memory);
+        }
+        self.plan = start.plan.filter(|plan| plan.steering.0.len() == self.topology.cells()).map(Arc::new);
     }
 
     /// The plan that what stands would have come from.

@@ -13,7 +13,7 @@ use std::io::Write;
 use forebay_world::{Generation, Observation, Plan, Timestamp, Topology};
 use serde::{Deserialize, Serialize};
 
-use crate::controller::{ConfigError, ControllerConfig};
+use crate::controller::{ConfigError, ControllerConfig, Start};
 use crate::decision::Decision;
 use crate::policy::{Foresight, Hindsight, Knowledge, PolicyError};
 
@@ -43,6 +43,9 @@ pub struct Header {
     /// What the policy was told of the past, if anything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hindsight: Option<Hindsight>,
+    /// What the controller went on from, where it was not the first of its kind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<Start>,
 }
 
 impl Header {
@@ -63,6 +66,7 @@ impl Header {
             topology: topology.clone(),
             foresight: knowledge.foresight.as_deref().cloned(),
             hindsight: knowledge.hindsight.as_deref().cloned(),
+            start: None,
         }
     }
 }

@@ -15,6 +15,7 @@ pub mod forecast;
 pub mod guard;
 pub mod journal;
 pub mod link;
+pub mod live;
 pub mod plan;
 pub mod policy;
 pub mod production;
@@ -27,6 +28,7 @@ mod small_world;
 pub mod steering;
 pub mod tick;
 pub mod tui;
+pub mod watch;
 
 pub use controller::{ConfigError, Controller, ControllerConfig};
 pub use decision::{Bound, CellDecision, Decision, Fan};

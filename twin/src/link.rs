@@ -76,6 +76,11 @@ pub enum Executor {
 }
 
 impl Executor {
+    /// Whether it can keep the ports of machines to their addresses and slices.
+    pub fn guards_ports(&self) -> bool {
+        !matches!(self, Executor::Tc { .. })
+    }
+
     /// Opens it; devices are looked for in the network namespace of the calling thread.
     ///
     /// # Errors

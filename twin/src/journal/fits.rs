@@ -2,7 +2,7 @@
 //!
 //! The controller indexes by what it is given; what comes from a file is looked at first.
 
-use forebay_world::{BitsPerSecond, LinkEnds, Observation, Topology};
+use forebay_world::{BitsPerSecond, LinkEnds, Observation, Plan, Topology};
 
 /// More than any link carries; sums over a link's slices stay far from overflow.
 const CAPACITY_MAX: BitsPerSecond = BitsPerSecond(1_000_000_000_000_000);
@@ -69,6 +69,29 @@ pub(super) fn topology(topology: &Topology) -> Result<(), String> {
     }
 }
 
+/// Says what of a plan does not fit a topology, if anything.
+pub(super) fn plan(plan: &Plan, topology: &Topology) -> Result<(), String> {
+    let (regions, classes) = (topology.regions.len(), topology.classes.len());
+    for (id, vm) in &plan.vms {
+        let known = vm.region.index() < regions
+            && vm.class.index() < classes
+            && vm.host.index() < topology.hosts.len()
+            && vm.flavour.index() < topology.flavours.len()
+            && vm.slice == topology.slice(vm.region, vm.class);
+        if !known || id.0 > COUNT_MAX {
+            return Err(format!("start.plan: {id} is in a place that is not there"));
+        }
+    }
+    if let Some((id, _)) = plan.slices.iter().find(|(id, _)| id.index() >= topology.cells()) {
+        return Err(format!("start.plan: there is no slice {id}"));
+    }
+    let steered = plan.steering.0.iter().flatten().any(|(region, _)| region.index() >= regions);
+    if steered || plan.steering.0.len() != topology.cells() || plan.generation.0 > COUNT_MAX {
+        return Err("start.plan: its steering or its generation is out of range".to_owned());
+    }
+    Ok(())
+}
+
 /// Says what of an observation does not fit a topology, if anything.
 pub(super) fn observation(seen: &Observation, topology: &Topology) -> Result<(), String> {
     let (regions, classes) = (topology.regions.len(), topology.classes.len());
@@ -94,7 +117,7 @@ pub(super) fn observation(seen: &Observation, topology: &Topology) -> Result<(),
     if !seen.vms.is_sorted_by(|a, b| a.id < b.id) {
         return Err("observation.vms: ids do not ascend".to_owned());
     }
-    if seen.applied.0 > COUNT_MAX || seen.vms.last().is_some_and(|vm| vm.id.0 > COUNT_MAX) {
+    if seen.applied.0 > COUNT_MAX || seen.next_vm.0 > COUNT_MAX || seen.vms.last().is_some_and(|vm| vm.id.0 > COUNT_MAX) {
         return Err("observation: an id or a generation is beyond all counting".to_owned());
     }
     if !seen.slices.is_sorted_by(|a, b| a.slice < b.slice) {

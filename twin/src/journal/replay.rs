@@ -68,6 +68,9 @@ pub fn replay(mut journal: impl BufRead) -> Result<ReplayReport, JournalError> {
     };
     let policy = policy::build(&header.policy, &header.config, &topology, &knowledge)?;
     let mut controller = Controller::new(Arc::clone(&topology), header.config, policy);
+    if let Some(start) = header.start {
+        controller.go_on(start);
+    }
     let mut report = ReplayReport {
         policy: header.policy,
         forebay: header.forebay,
@@ -148,6 +151,9 @@ fn header(text: &[u8]) -> Result<Header, JournalError> {
     let header: Header = serde_json::from_slice(text).map_err(|error| malformed(error.to_string()))?;
     fits::topology(&header.topology).map_err(malformed)?;
     header.config.check(&header.topology)?;
+    if let Some(plan) = header.start.as_ref().and_then(|start| start.plan.as_ref()) {
+        fits::plan(plan, &header.topology).map_err(malformed)?;
+    }
     Ok(header)
 }
 

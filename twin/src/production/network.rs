@@ -120,7 +120,7 @@ impl AddressPool {
     }
 
     /// The address at a position among those that machines can have.
-    fn at(&self, position: u64) -> IpAddr {
+    pub fn at(&self, position: u64) -> IpAddr {
         let mut offset = position;
         for (from, until) in &self.kept {
             if offset < *from {

@@ -92,7 +92,9 @@ impl Rollout {
                 None | Some(Life::Off) => {
                     if course.address.is_none() {
                         Err(Held::NoAddress)
-                    } else if !link.is_some_and(|link| link.slices.contains_key(&course.planned.slice)) {
+                    } else if self.ground.links[course.planned.region.index()]
+                        && !link.is_some_and(|link| link.slices.contains_key(&course.planned.slice))
+                    {
                         Err(Held::NoSlice)
                     } else if life.is_none() && booting >= ground.boots && course.made_at.is_none() {
                         Err(Held::NoBootSlot)

@@ -1,6 +1,6 @@
 //! How patient a rollout is, and how much it may disturb at once.
 
-use forebay_world::{ClassId, Duration, HostId, RegionId, Topology};
+use forebay_world::{ClassId, Duration, RegionId, Topology};
 
 /// What an operator sets.
 #[derive(Clone, Debug, PartialEq)]
@@ -90,6 +90,8 @@ impl RolloutLimits {
 pub struct Ground {
     /// By host, dense.
     pub hosts: Vec<HostGround>,
+    /// Whether somebody makes slices on the access link, by region, dense. Where not, machines need none.
+    pub links: Vec<bool>,
     /// Addresses for machines, by region, dense.
     pub addresses: Vec<u32>,
     /// Whether clients are sent by a name server of ours. Where not, machines are found by other means.
@@ -105,7 +107,7 @@ pub struct HostGround {
     pub region: RegionId,
     /// Machines that it boots at the same time.
     pub boots: u32,
-    /// Machines are attached to a switch that keeps each to its slice: they are made paused, and run once it does.
+    /// Machines are attached to a switch that keeps each to its addresses: they are made paused, and run once it does.
     pub ports: bool,
     /// A machine can be asked to end by itself.
     pub shuts_down: bool,
@@ -122,13 +124,10 @@ impl Ground {
         };
         Ground {
             hosts: topology.hosts.iter().map(host).collect(),
+            links: vec![true; topology.regions.len()],
             addresses: vec![addresses; topology.regions.len()],
             answers: true,
             warms: vec![true; topology.classes.len()],
         }
-    }
-
-    pub(super) fn host(&self, host: HostId) -> Option<&HostGround> {
-        self.hosts.get(host.index())
     }
 }

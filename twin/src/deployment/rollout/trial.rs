@@ -670,7 +670,9 @@ impl Trial {
         for order in &turn.orders {
             if let (Task::Slice { ports, .. }, Lane::Link(region)) = (&order.task, order.lane) {
                 let cut = |vm: &&VmId| {
-                    let there = |course: &Course| self.hosts[course.planned.host.index()].contains_key(*vm);
+                    let there = |course: &Course| {
+                        self.hosts[course.planned.host.index()].get(*vm).is_some_and(|m| m.life != Life::Off)
+                    };
                     !ports.contains_key(*vm) && courses.get(*vm).is_some_and(there)
                 };
                 if let Some(vm) = self.links[region.index()].1.iter().find(cut) {
@@ -731,10 +733,8 @@ impl Trial {
         if self.ground.answers && answered != planned {
             return say("answered", &answered);
         }
-        let has_port = |id: &&VmId| self.ground.hosts[self.plan.vms[*id].host.index()].ports;
-        let with_ports: BTreeSet<VmId> = planned.iter().filter(has_port).copied().collect();
         let ports: BTreeSet<VmId> = self.links.iter().flat_map(|(_, ports)| ports.iter().copied()).collect();
-        if ports != with_ports {
+        if ports != planned {
             return say("ports", &ports);
         }
         let slices: BTreeMap<SliceId, PlannedSlice> =

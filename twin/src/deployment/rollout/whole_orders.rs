@@ -6,7 +6,7 @@ use forebay_world::{Plan, PlannedSlice, RegionId, SliceId, Timestamp, VmId};
 
 use super::course::Course;
 use super::presence::Presence;
-use super::{Kind, Lane, Member, Port, Rollout, Sight, Task, Turn};
+use super::{Kind, Lane, Life, Member, Port, Rollout, Sight, Task, Turn};
 
 /// What was asked last, and how often it was found not to be so.
 #[derive(Clone, Debug)]
@@ -55,7 +55,7 @@ impl Rollout {
         }
         let mut ports: Vec<BTreeMap<VmId, Port>> = vec![BTreeMap::new(); regions];
         for (&id, course) in &self.courses {
-            let (region, slice, host) = (course.planned.region, course.planned.slice, course.planned.host);
+            let (region, slice) = (course.planned.region, course.planned.slice);
             // A slice goes after the last machine that is in it.
             if !course.is_gone()
                 && let Some(stands) = sight.links.get(region.index()).and_then(|link| link.as_ref()?.slices.get(&slice))
@@ -64,7 +64,8 @@ impl Rollout {
             }
             // Where nobody knows, what stands stays.
             let is_there = match Presence::of(id, course, sight) {
-                Presence::There(_) => true,
+                // One that does not run is attached to nothing.
+                Presence::There(machine) => machine.life != Life::Off,
                 Presence::Absent(_) => false,
                 Presence::Unknown => {
                     let link = sight.links.get(region.index()).and_then(Option::as_ref);
@@ -73,13 +74,14 @@ impl Rollout {
                         || matches!(asked, Some(Task::Slice { ports, .. }) if ports.contains_key(&id))
                 }
             };
-            if is_there && self.ground.host(host).is_some_and(|host| host.ports) {
+            if is_there {
                 let address = course.address.expect("none is made without");
                 ports[region.index()].insert(id, Port { slice, address });
             }
         }
         for (index, (slices, ports)) in slices.into_iter().zip(ports).enumerate() {
-            let Some(link) = sight.links.get(index).and_then(Option::as_ref) else { continue };
+            let seen = sight.links.get(index).and_then(Option::as_ref);
+            let Some(link) = seen.filter(|_| self.ground.links[index]) else { continue };
             // A plan that was made before the link was seen may not know of a slice yet.
             if ports.values().any(|port| !slices.contains_key(&port.slice)) {
                 continue;

@@ -1,0 +1,409 @@
+//! Production as a world: one waits in it by sleeping, and acts in it through a rollout.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use forebay_adapters::audit::{self, Audit, Text};
+use forebay_adapters::ledger::{Durability, LedgerError};
+use forebay_world::{
+    BitsPerSecond, Cpu, Demand, Duration, Generation, KnownEvent, LinkUse, Observation, Plan, SliceId, SliceUse, Steering,
+    Synchrony, Timestamp, VmId, VmSeen, VmState, World, WorldError,
+};
+
+use super::book::{Book, Entry};
+use super::crew::{Crew, Ended};
+use super::release::{Proposal, Release};
+use super::{ground, limits};
+use crate::decision::Decision;
+use crate::deployment::rollout::{Failure, Held, Order, Outcome, Report, Rollout, Sight, Turn};
+use crate::guard::GuardMemory;
+use crate::production::Production;
+use crate::watch::{Board, Names, QueryWatch, Targets};
+
+/// How time passes.
+pub trait Pace {
+    /// The present moment.
+    fn now(&self) -> Timestamp;
+
+    /// Lets so much time pass.
+    fn rest(&mut self, span: Duration);
+
+    /// Whether no more time shall pass: somebody wants to end.
+    fn is_over(&self) -> bool;
+}
+
+/// What is done at all times, in counts since the start.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Counts {
+    /// Orders by what they were about.
+    pub orders: BTreeMap<&'static str, u64>,
+    /// Orders that failed, by what they were about.
+    pub failed: BTreeMap<&'static str, u64>,
+    /// Orders that were not let through.
+    pub stopped: u64,
+    /// Writes.
+    pub writes: u64,
+}
+
+/// Time from one look at orders to the next.
+const BEAT: Duration = Duration::from_secs(1);
+
+/// Production.
+pub struct LiveWorld<P, C> {
+    production: Arc<Production>,
+    pace: P,
+    crew: C,
+    board: Arc<Board>,
+    queries: Option<QueryWatch>,
+    rollout: Rollout,
+    release: Release,
+    book: Book,
+    audit: Option<Audit>,
+    /// The plan as it was submitted, and what of it may be carried out.
+    submitted: Arc<Plan>,
+    released: Plan,
+    events: Vec<KnownEvent>,
+    window_since: Timestamp,
+    reports: Vec<Report>,
+    last: (Sight, Turn),
+    reasons: Vec<String>,
+    counts: Counts,
+}
+
+impl<P: Pace, C: Crew> LiveWorld<P, C> {
+    /// Production as the file has it, from what the book remembers.
+    pub fn new(
+        production: Arc<Production>,
+        board: Arc<Board>,
+        pace: P,
+        crew: C,
+        queries: Option<QueryWatch>,
+        book: Book,
+        audit: Option<Audit>,
+    ) -> Self {
+        let topology = Arc::clone(&production.topology);
+        let memory = book.memory();
+        let home = || Plan { steering: Steering::home(topology.cells()), ..Plan::default() };
+        let submitted = memory.plan.clone().unwrap_or_else(|| Arc::new(home()));
+        let mut release = Release::new(&production.mandates, memory.approved.clone());
+        let now = pace.now();
+        let rollout =
+            Rollout::new(Arc::clone(&topology), limits(&production), ground(&production), memory.courses.clone());
+        let sight = board.sight(&production, rollout.courses(), now);
+        let released = release.release(&submitted, &rollout.machines(&sight), &topology, now);
+        if let Some(queries) = &queries {
+            queries.begin(now);
+        }
+        LiveWorld {
+            rollout,
+            release,
+            released,
+            submitted,
+            events: Vec::new(),
+            window_since: now,
+            reports: Vec::new(),
+            last: (sight, Turn::default()),
+            reasons: vec![String::new(); topology.cells()],
+            counts: Counts::default(),
+            production,
+            pace,
+            crew,
+            board,
+            queries,
+            book,
+            audit,
+        }
+    }
+
+    /// What is remembered.
+    pub fn book(&self) -> &Book {
+        &self.book
+    }
+
+    /// How time passes here.
+    pub fn pace(&mut self) -> &mut P {
+        &mut self.pace
+    }
+
+    /// What was held back at the last beat, and why.
+    pub fn held(&self) -> &BTreeMap<VmId, Held> {
+        &self.last.1.held
+    }
+
+    /// What does not answer.
+    pub fn troubles(&self) -> Vec<(String, String)> {
+        self.board.troubles(&self.production)
+    }
+
+    /// Orders so far.
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// What waits for a person's yes.
+    pub fn proposals(&self) -> impl Iterator<Item = &Proposal> {
+        self.release.proposals()
+    }
+
+    /// A person says yes; whether anything was proposed for that machine.
+    ///
+    /// # Errors
+    /// [`LedgerError`] when it cannot be written down; then nothing is done.
+    pub fn approve(&mut self, vm: VmId) -> Result<bool, LedgerError> {
+        if !self.release.approve(vm) {
+            return Ok(false);
+        }
+        self.book.write(vec![Entry::Approved { vms: self.release.approved().clone() }], true)?;
+        self.let_go();
+        Ok(true)
+    }
+
+    /// Events that are known from now on.
+    pub fn set_events(&mut self, events: Vec<KnownEvent>) {
+        self.events = events;
+    }
+
+    /// Remembers why it was decided so, and what the guard must not forget. Called before the plan is submitted.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub fn note(&mut self, decision: &Decision, guard: &GuardMemory) -> Result<(), LedgerError> {
+        for (reason, cell) in self.reasons.iter_mut().zip(&decision.cells) {
+            reason.clone_from(&cell.reason);
+        }
+        self.book.write(vec![Entry::Guard { memory: guard.clone() }], false)
+    }
+
+    /// What may be carried out of the plan.
+    fn let_go(&mut self) {
+        let machines = self.rollout.machines(&self.last.0);
+        let now = self.pace.now();
+        self.released = self.release.release(&self.submitted, &machines, &self.production.topology, now);
+    }
+
+    /// One beat: hears, looks, and orders what is next.
+    fn beat(&mut self) {
+        self.crew.look();
+        let now = self.pace.now();
+        for ended in self.crew.ended() {
+            self.hear(ended, now);
+        }
+        let sight = self.board.sight(&self.production, self.rollout.courses(), now);
+        let reports = std::mem::take(&mut self.reports);
+        let turn = self.rollout.turn(&self.released, &sight, &reports);
+        let entries: Vec<Entry> = turn.changes.iter().map(Entry::from).collect();
+        match self.book.write(entries, !turn.orders.is_empty()) {
+            Ok(()) => turn.orders.iter().for_each(|order| self.send(order.clone(), now)),
+            // What cannot be remembered is not begun.
+            Err(error) => turn.orders.iter().for_each(|order| self.refuse(order, &error, now)),
+        }
+        self.board.set_targets(self.targets());
+        self.last = (sight, turn);
+    }
+
+    fn targets(&self) -> Targets {
+        let names = Names(&self.production);
+        let asked = self.rollout.courses().iter().filter(|(_, course)| course.made_at.is_some() && !course.is_gone());
+        asked
+            .filter(|(_, course)| self.production.health_of(course.planned.class).is_some())
+            .filter_map(|(vm, course)| {
+                Some((*vm, (course.planned.class, names.address(course.planned.region, course.address?)?)))
+            })
+            .collect()
+    }
+
+    fn send(&mut self, order: Order, at: Timestamp) {
+        *self.counts.orders.entry(order.task.verb()).or_default() += 1;
+        self.write_down(&order, audit::Outcome::Begun, at);
+        self.crew.send(order);
+    }
+
+    fn refuse(&mut self, order: &Order, error: &LedgerError, at: Timestamp) {
+        self.counts.stopped += 1;
+        let why = format!("the ledger cannot be written: {error}");
+        self.write_down(order, audit::Outcome::Refused { reason: Text::new(&why) }, at);
+        let outcome = Outcome::Failed { failure: Failure::Stopped, why };
+        self.reports.push(Report { order: order.number, lane: order.lane, outcome });
+    }
+
+    fn hear(&mut self, ended: Ended, at: Timestamp) {
+        let Ended { order, did } = ended;
+        self.counts.writes += u64::from(did.writes);
+        let said = |why: &str| {
+            let mut all = vec![why.to_owned()];
+            all.extend(did.remarks.iter().cloned());
+            Text::new(&all.join("; "))
+        };
+        let outcome = match &did.outcome {
+            Outcome::Done | Outcome::Underway => audit::Outcome::Done { writes: did.writes },
+            Outcome::Failed { failure: Failure::Stopped, why } => {
+                self.counts.stopped += 1;
+                audit::Outcome::Refused { reason: said(why) }
+            }
+            Outcome::Failed { why, .. } => {
+                *self.counts.failed.entry(order.task.verb()).or_default() += 1;
+                audit::Outcome::Failed { reason: said(why) }
+            }
+        };
+        self.write_down(&order, outcome, at);
+        self.reports.push(Report { order: order.number, lane: order.lane, outcome: did.outcome });
+    }
+
+    /// An audit that cannot be written does not stop what keeps capacity standing; it is said where it is seen.
+    fn write_down(&mut self, order: &Order, outcome: audit::Outcome, at: Timestamp) {
+        let Some(audit) = &mut self.audit else { return };
+        let course = order.task.vm().and_then(|vm| self.rollout.courses().get(&vm));
+        let topology = &self.production.topology;
+        let why = course.map_or_else(
+            || format!("plan {}", self.released.generation),
+            |course| {
+                let (region, class) = (course.planned.region, course.planned.class);
+                let reason = &self.reasons[topology.cell(region, class)];
+                let cell = format!("{}/{}", topology.region(region).name, topology.class(class).name);
+                let failed = course.failed.as_ref().map_or(String::new(), |failed| format!("; the machine {failed}"));
+                format!("plan {}, {cell}: {reason}{failed}", self.released.generation)
+            },
+        );
+        let entry = audit::Entry {
+            order: Text::new(order.task.verb()),
+            target: Text::new(&order.task),
+            why: Text::new(&why),
+            outcome,
+        };
+        if let Err(error) = audit.append(at, entry, Durability::Soon) {
+            eprintln!("audit: {error}");
+        }
+    }
+
+    /// Use of links and slices between the last two looks.
+    fn network(&self) -> (Vec<Option<LinkUse>>, Vec<SliceUse>) {
+        let topology = &self.production.topology;
+        let mut links = vec![None; topology.links.len()];
+        let mut slices = Vec::new();
+        let since = self.last.0.at.saturating_sub(self.production.freshness);
+        for (region, look) in self.board.links().iter().enumerate() {
+            let Some((at, seen)) = look.fresh(since) else { continue };
+            let before = look.before.as_ref();
+            let rate = |id: SliceId| -> Option<BitsPerSecond> {
+                let (before_at, before) = before?;
+                let seconds = at.since(*before_at).as_secs_f64();
+                let sent = seen.counters.get(&id)?.bytes.checked_sub(before.counters.get(&id)?.bytes)?;
+                (seconds > 0.0).then(|| BitsPerSecond::from_f64(sent as f64 * 8.0 / seconds))
+            };
+            let mut all = BitsPerSecond::ZERO;
+            for (id, stands) in &seen.slices {
+                let used = rate(*id).unwrap_or(BitsPerSecond::ZERO);
+                all = BitsPerSecond(all.0.saturating_add(used.0));
+                slices.push(SliceUse { slice: *id, stands: *stands, used, offered: used });
+            }
+            let access = topology.regions[region].access;
+            if before.is_some() && !seen.slices.is_empty() {
+                let capacity = topology.links[access.index()].capacity;
+                links[access.index()] = Some(LinkUse { link: access, capacity, used: all });
+            }
+        }
+        slices.sort_by_key(|slice| slice.slice);
+        (links, slices)
+    }
+
+    /// Demand of each client cell: queries as they were counted, and what the machines of its own region say of the rest.
+    fn demand(&self, vms: &[VmSeen], slices: &[SliceUse], seen: &crate::watch::Seen, window: Duration) -> Vec<Option<Demand>> {
+        let topology = &self.production.topology;
+        let listens = self.production.queries.is_some();
+        let is_heard = seen.sources.0 > 0;
+        (0..topology.cells())
+            .map(|cell| {
+                let (region, class) = topology.cell_at(cell);
+                let here = || vms.iter().filter(|vm| vm.region == region && vm.class == class);
+                let serving = here().filter(|vm| matches!(vm.state, VmState::Ready | VmState::Draining));
+                let sessions: Option<u64> = serving.map(|vm| vm.sessions.map(u64::from)).sum();
+                let has_machines = here().next().is_some();
+                if (listens && !is_heard) || (!listens && has_machines && sessions.is_none()) {
+                    return None;
+                }
+                let count = seen.counts.get(cell).copied().unwrap_or_default();
+                let sessions = sessions.unwrap_or_default() as f64;
+                let work = topology.class(class);
+                let slice = topology.slice(region, class);
+                let used = slices.iter().find(|slice_use| slice_use.slice == slice);
+                let arrivals = sessions / work.work.mean_seconds().max(1e-9) * window.as_secs_f64();
+                Some(Demand {
+                    queries: count.queries,
+                    exposure: count.exposure,
+                    arrivals: arrivals.round() as u64,
+                    sessions,
+                    cpu: Cpu::from_f64(sessions * work.cpu_per_session().as_f64()),
+                    bandwidth: used.map_or(BitsPerSecond::ZERO, |slice_use| slice_use.used),
+                    ..Demand::default()
+                })
+            })
+            .collect()
+    }
+}
+
+impl<P: Pace, C: Crew> World for LiveWorld<P, C> {
+    fn now(&self) -> Timestamp {
+        self.pace.now()
+    }
+
+    fn wait_until(&mut self, deadline: Timestamp) -> Result<Synchrony, WorldError> {
+        loop {
+            self.beat();
+            let now = self.pace.now();
+            if now >= deadline || self.pace.is_over() {
+                let late = now.since(deadline);
+                return Ok(if late < BEAT { Synchrony::OnTime } else { Synchrony::Late(late) });
+            }
+            self.pace.rest(BEAT.min(deadline.since(now)));
+        }
+    }
+
+    fn observe(&mut self) -> Result<Observation, WorldError> {
+        let at = self.pace.now();
+        let window = at.since(self.window_since);
+        self.window_since = at;
+        let seen = self.queries.as_ref().map(|queries| queries.close(at)).unwrap_or_default();
+        let sight = self.board.sight(&self.production, self.rollout.courses(), at);
+        let vms = self.rollout.machines(&sight);
+        let (links, slices) = self.network();
+        self.events.retain(|event| event.end > at);
+        let since = at.saturating_sub(self.production.freshness);
+        let mut observation = Observation {
+            at,
+            window,
+            demand: self.demand(&vms, &slices, &seen, window),
+            hosts: self.rollout.hosts(&sight),
+            links,
+            slices,
+            steering: self.submitted.steering.clone(),
+            events: self.events.clone(),
+            applied: self.submitted.generation,
+            coverage: self.board.coverage(&self.production, since, seen.sources),
+            next_vm: self.book.memory().next,
+            vms,
+        };
+        self.release.announce(&mut observation);
+        self.last.0 = sight;
+        Ok(observation)
+    }
+
+    fn submit(&mut self, plan: &Plan) -> Result<(), WorldError> {
+        let applied = self.submitted.generation;
+        if plan.generation < applied {
+            return Err(WorldError::Stale { submitted: plan.generation, applied });
+        }
+        if plan.generation > applied || applied == Generation(0) {
+            let mut entries = vec![Entry::Plan { plan: Box::new(plan.clone()) }];
+            let last = plan.vms.keys().next_back();
+            entries.extend(last.map(|vm| Entry::Next { vm: VmId(vm.0.saturating_add(1)) }));
+            // A plan that cannot be remembered is not begun; the one before stays in force.
+            self.book.write(entries, true).map_err(|error| WorldError::Unreachable {
+                endpoint: "the ledger".to_owned(),
+                source: std::io::Error::other(error.to_string()),
+            })?;
+            self.submitted = Arc::new(plan.clone());
+        }
+        self.let_go();
+        Ok(())
+    }
+}

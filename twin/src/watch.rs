@@ -1,0 +1,27 @@
+//! Production, looked at: hypervisors, links, the name server, machines and queries, each as it was last seen and when.
+//!
+//! ```text
+//!   views ──▶ look_at_* ──▶ Board (what was seen last, when, and why not) ──▶ sight ──▶ rollout, observation
+//!   dnstap ──▶ Queries ──▶ Meter ──┘
+//! ```
+//!
+//! Nothing here writes, and no type here can: views are all that it takes. Live mode looks by the same code.
+
+mod board;
+mod health;
+mod look;
+mod names;
+mod queries;
+
+pub use board::{Board, Look, Targets};
+pub use health::HealthWatch;
+pub use look::{AnswersSeen, Asked, HypervisorSeen, LinkSeen, look_at_answers, look_at_hypervisor, look_at_link};
+pub use names::Names;
+pub use queries::{QueryWatch, Seen};
+
+use std::sync::Arc;
+
+use forebay_world::Timestamp;
+
+/// What the time is.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;

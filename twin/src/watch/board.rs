@@ -1,0 +1,281 @@
+//! What was seen last of everything, when, and why not since.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use forebay_adapters::probe;
+use forebay_world::{ClassId, Duration, Timestamp, VmId};
+
+use super::look::{AnswersSeen, HypervisorSeen, LinkSeen, life};
+use super::names::Names;
+use crate::deployment::rollout::{
+    AnswersSight, Course, Health, HostSight, LinkSight, MachineSight, Sight,
+};
+use crate::production::Production;
+
+/// One thing that is looked at again and again.
+#[derive(Clone, Debug)]
+pub struct Look<T> {
+    /// What was seen last, when the look began, and what was seen before that.
+    pub seen: Option<(Timestamp, Arc<T>)>,
+    /// The look before.
+    pub before: Option<(Timestamp, Arc<T>)>,
+    /// Why the last look showed nothing.
+    pub error: Option<(Timestamp, String)>,
+}
+
+impl<T> Default for Look<T> {
+    fn default() -> Self {
+        Look { seen: None, before: None, error: None }
+    }
+}
+
+impl<T> Look<T> {
+    fn take(&mut self, at: Timestamp, result: Result<T, String>) {
+        match result {
+            Ok(value) => {
+                self.before = self.seen.replace((at, Arc::new(value)));
+                self.error = None;
+            }
+            Err(why) => self.error = Some((at, why)),
+        }
+    }
+
+    /// What was seen at `since` or later.
+    pub fn fresh(&self, since: Timestamp) -> Option<(Timestamp, &T)> {
+        self.seen.as_ref().filter(|(at, _)| *at >= since).map(|(at, value)| (*at, &**value))
+    }
+}
+
+/// Machines that shall be asked how they do.
+pub type Targets = BTreeMap<VmId, (ClassId, IpAddr)>;
+
+/// How a machine did when it was last asked.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    pub(super) at: Timestamp,
+    pub(super) health: probe::Health,
+    pub(super) sessions: Option<u32>,
+}
+
+/// Shared by all that look and by whoever decides on it.
+#[derive(Debug)]
+pub struct Board(Mutex<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    hypervisors: Vec<Look<HypervisorSeen>>,
+    links: Vec<Look<LinkSeen>>,
+    answers: Look<AnswersSeen>,
+    targets: Arc<Targets>,
+    asked: BTreeMap<VmId, Asked>,
+}
+
+impl Board {
+    /// A board on which nothing was seen yet.
+    pub fn new(production: &Production) -> Board {
+        Board(Mutex::new(Inner {
+            hypervisors: production.hypervisors.iter().map(|_| Look::default()).collect(),
+            links: production.networks.iter().map(|_| Look::default()).collect(),
+            answers: Look::default(),
+            targets: Arc::default(),
+            asked: BTreeMap::new(),
+        }))
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What came of a look at a hypervisor that began at `at`.
+    pub fn hypervisor(&self, index: usize, at: Timestamp, result: Result<HypervisorSeen, String>) {
+        self.inner().hypervisors[index].take(at, result);
+    }
+
+    /// What came of a look at a region's link that began at `at`.
+    pub fn link(&self, region: usize, at: Timestamp, result: Result<LinkSeen, String>) {
+        self.inner().links[region].take(at, result);
+    }
+
+    /// What came of a look at the name server that began at `at`.
+    pub fn answers(&self, at: Timestamp, result: Result<AnswersSeen, String>) {
+        self.inner().answers.take(at, result);
+    }
+
+    /// Who shall be asked how he does from now on.
+    pub fn set_targets(&self, targets: Targets) {
+        let mut inner = self.inner();
+        if *inner.targets != targets {
+            inner.asked.retain(|vm, _| targets.contains_key(vm));
+            inner.targets = Arc::new(targets);
+        }
+    }
+
+    /// Who shall be asked how he does.
+    pub fn targets(&self) -> Arc<Targets> {
+        Arc::clone(&self.inner().targets)
+    }
+
+    pub(super) fn asked(&self, answers: BTreeMap<VmId, Asked>) {
+        let mut inner = self.inner();
+        let targets = Arc::clone(&inner.targets);
+        inner.asked.extend(answers.into_iter().filter(|(vm, _)| targets.contains_key(vm)));
+    }
+
+    /// Every look at a hypervisor, in order.
+    pub fn hypervisors(&self) -> Vec<Look<HypervisorSeen>> {
+        self.inner().hypervisors.clone()
+    }
+
+    /// Every look at a link, by region.
+    pub fn links(&self) -> Vec<Look<LinkSeen>> {
+        self.inner().links.clone()
+    }
+
+    /// The look at the name server.
+    pub fn answered(&self) -> Look<AnswersSeen> {
+        self.inner().answers.clone()
+    }
+
+    /// What does not answer now, as operators know it, and why.
+    pub fn troubles(&self, production: &Production) -> Vec<(String, String)> {
+        let inner = self.inner();
+        let mut found = Vec::new();
+        for (hosted, look) in production.hypervisors.iter().zip(&inner.hypervisors) {
+            found.extend(look.error.as_ref().map(|(_, why)| (hosted.hypervisor.name(), why.clone())));
+        }
+        for (region, look) in production.topology.regions.iter().zip(&inner.links) {
+            found.extend(look.error.as_ref().map(|(_, why)| (format!("link of {}", region.name), why.clone())));
+        }
+        if let (Some(answering), Some((_, why))) = (&production.answering, &inner.answers.error) {
+            found.push((answering.name(), why.clone()));
+        }
+        found
+    }
+
+    /// What is known at `at` of machines with these courses.
+    pub fn sight(&self, production: &Production, courses: &BTreeMap<VmId, Course>, at: Timestamp) -> Sight {
+        let since = at.saturating_sub(production.freshness);
+        let inner = self.inner();
+        let names = Names(production);
+        let mut sight = Sight {
+            at,
+            hosts: vec![None; production.topology.hosts.len()],
+            links: vec![None; production.topology.regions.len()],
+            answers: None,
+            health: BTreeMap::new(),
+        };
+        for (hosted, look) in production.hypervisors.iter().zip(&inner.hypervisors) {
+            let Some((seen_at, seen)) = look.fresh(since) else { continue };
+            for host in &hosted.hosts {
+                sight.hosts[host.index()] = Some(HostSight { at: seen_at, machines: BTreeMap::new() });
+            }
+            let before = look.before.as_ref().map(|(at, seen)| (*at, &**seen));
+            for (vm, machine) in &seen.inventory.machines {
+                // Which of several hosts it counts for is known of those that we know of.
+                let planned = courses.get(vm).map(|course| course.planned.host);
+                let host = planned.filter(|host| hosted.hosts.contains(host)).or(hosted.hosts.first().copied());
+                let Some(Some(host)) = host.map(|host| sight.hosts[host.index()].as_mut()) else { continue };
+                let sight = MachineSight {
+                    life: life(machine.state),
+                    created: machine.mark.created,
+                    sessions: inner.asked.get(vm).filter(|asked| asked.at >= since).and_then(|asked| asked.sessions),
+                    utilization: courses
+                        .get(vm)
+                        .and_then(|course| utilization(production, course, *vm, seen_at, seen, before)),
+                };
+                host.machines.insert(*vm, sight);
+            }
+        }
+        for (region, look) in inner.links.iter().enumerate() {
+            let Some((seen_at, seen)) = look.fresh(since) else { continue };
+            let executor = production.networks[region].as_ref().and_then(|network| network.executor.as_ref());
+            let guards = executor.is_some_and(|executor| executor.guards_ports());
+            let has_port = |(vm, course): &(&VmId, &Course)| {
+                if guards {
+                    return seen.standing.ports.get(&names.port(**vm)).is_some_and(|port| port.up);
+                }
+                let address = course.address.and_then(|index| names.address(course.planned.region, index));
+                let stands = seen.standing.slices.get(&course.planned.slice);
+                stands.zip(address).is_some_and(|(slice, address)| slice.sources.iter().any(|own| own.contains(address)))
+            };
+            let here = courses.iter().filter(|(_, course)| course.planned.region.index() == region);
+            sight.links[region] = Some(LinkSight {
+                at: seen_at,
+                slices: seen.slices.clone(),
+                ports: here.filter(has_port).map(|(vm, _)| *vm).collect(),
+            });
+        }
+        if let Some((seen_at, seen)) = inner.answers.fresh(since) {
+            let mut left = seen.addresses.clone();
+            let answered = courses.iter().filter(|(_, course)| {
+                let address = course.address.and_then(|index| names.public(course.planned.region, index));
+                !course.is_gone() && address.is_some_and(|address| left.remove(&address))
+            });
+            let answered = answered.map(|(vm, _)| *vm).collect();
+            sight.answers = Some(AnswersSight { at: seen_at, answered, strangers: !left.is_empty() });
+        }
+        for (vm, asked) in inner.asked.iter().filter(|(_, asked)| asked.at >= since) {
+            match asked.health {
+                probe::Health::Healthy => drop(sight.health.insert(*vm, Health::Healthy)),
+                probe::Health::Unhealthy => drop(sight.health.insert(*vm, Health::Unhealthy)),
+                probe::Health::Unknown => {}
+            }
+        }
+        sight
+    }
+
+    /// Share of the sources that were heard from since `since`, and how many there are; `queries` are those of queries.
+    pub fn coverage(&self, production: &Production, since: Timestamp, queries: (u32, u32)) -> f64 {
+        let inner = self.inner();
+        let (mut heard, mut all) = queries;
+        let mut count = |is_heard: bool| {
+            all += 1;
+            heard += u32::from(is_heard);
+        };
+        inner.hypervisors.iter().for_each(|look| count(look.fresh(since).is_some()));
+        for (look, network) in inner.links.iter().zip(&production.networks) {
+            if network.as_ref().is_some_and(|network| network.executor.is_some()) {
+                count(look.fresh(since).is_some());
+            }
+        }
+        if production.answering.is_some() {
+            count(inner.answers.fresh(since).is_some());
+        }
+        if all == 0 { 0.0 } else { f64::from(heard) / f64::from(all) }
+    }
+}
+
+/// Use of a machine's scarcest resource between two looks.
+fn utilization(
+    production: &Production,
+    course: &Course,
+    vm: VmId,
+    at: Timestamp,
+    seen: &HypervisorSeen,
+    before: Option<(Timestamp, &HypervisorSeen)>,
+) -> Option<f64> {
+    let (before_at, before) = before?;
+    let seconds = at.since(before_at).as_secs_f64();
+    let (now, then) = (seen.statistics.get(&vm)?, before.statistics.get(&vm)?);
+    if seconds <= 0.0 {
+        return None;
+    }
+    let flavour = &production.topology.flavours[course.planned.flavour.index()];
+    let busy = |now: Duration, then: Duration| now.saturating_sub(then).as_secs_f64();
+    let processors = now.processor_time.zip(then.processor_time).map(|(now, then)| {
+        busy(now, then) / seconds / (flavour.cpu.as_f64() / 1000.0)
+    });
+    let sent = |statistics: &forebay_adapters::machines::MachineStatistics| -> Option<u64> {
+        let interfaces = &statistics.interfaces;
+        (!interfaces.is_empty()).then(|| interfaces.values().map(|interface| interface.sent_bytes).sum())
+    };
+    let network = sent(now).zip(sent(then)).map(|(now, then)| {
+        now.saturating_sub(then) as f64 * 8.0 / seconds / flavour.bandwidth.as_f64()
+    });
+    match (processors, network) {
+        (Some(processors), Some(network)) => Some(processors.max(network)),
+        (one, other) => one.or(other),
+    }
+}

@@ -1,0 +1,63 @@
+//! What machines are called on switches, and by which addresses they are known: a function of who they are.
+
+use std::net::IpAddr;
+
+use forebay_adapters::slices::MacAddress;
+use forebay_world::{RegionId, VmId};
+
+use crate::production::Production;
+
+/// Names and addresses of one owner's machines.
+#[derive(Clone, Copy, Debug)]
+pub struct Names<'a>(pub &'a Production);
+
+impl Names<'_> {
+    /// The interface of a machine on its host: `fb` and four digits of its owner, so that two owners' machines on one host
+    /// are never called the same; 15 characters at most (linux/if.h: `IFNAMSIZ`).
+    pub fn port(&self, vm: VmId) -> String {
+        let owner = self.0.owner.uuid_of(VmId(u64::MAX)).as_u128() & 0xffff;
+        format!("fb{owner:04x}-{}", base36(vm.0))
+    }
+
+    /// Its address on the link layer: locally administered, from its identity.
+    pub fn mac(&self, vm: VmId) -> MacAddress {
+        let bytes = self.0.owner.uuid_of(vm).into_bytes();
+        MacAddress([0x02, bytes[0], bytes[1], bytes[2], bytes[3], bytes[4]])
+    }
+
+    /// The address that a region's machine has; `None` where a provider decides.
+    pub fn address(&self, region: RegionId, index: u32) -> Option<IpAddr> {
+        let pool = self.0.network(region)?.addresses.as_ref()?;
+        (u64::from(index) < pool.size()).then(|| pool.at(u64::from(index)))
+    }
+
+    /// The address at which clients reach it.
+    pub fn public(&self, region: RegionId, index: u32) -> Option<IpAddr> {
+        let pool = self.0.network(region)?.addresses.as_ref()?;
+        self.address(region, index).map(|address| pool.public_of(address))
+    }
+}
+
+fn base36(mut number: u64) -> String {
+    let mut digits = Vec::new();
+    loop {
+        digits.push(char::from_digit((number % 36) as u32, 36).expect("a remainder of 36"));
+        number /= 36;
+        if number == 0 {
+            return digits.iter().rev().collect();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_short() {
+        let of = |number| base36(number);
+        assert_eq!([of(0), of(35), of(36), of(1_000_000)], ["0", "z", "10", "lfls"]);
+        // Eight digits are left for it in the name of an interface.
+        assert_eq!(base36(36_u64.pow(8) - 1).len(), 8);
+    }
+}

@@ -1,0 +1,183 @@
+//! Queries as name servers report them, folded into windows of demand by client region and class.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use forebay_adapters::dnstap_listener::{DnstapListener, Received};
+use forebay_adapters::query::LoggedQuery;
+use forebay_adapters::{Geography, NameClasses, Prefix, Vantage};
+use forebay_world::{ClassId, Duration, Meter, QueryCount, QuerySample, RegionId, Timestamp};
+
+use crate::production::Production;
+
+/// What was seen in a window.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    /// For each client cell, dense.
+    pub counts: Vec<QueryCount>,
+    /// Sources of queries that were heard from, and how many there are.
+    pub sources: (u32, u32),
+}
+
+/// Folds queries into windows. Shared by whoever hears them and whoever closes windows.
+#[derive(Clone)]
+pub struct QueryWatch(Arc<Mutex<Fold>>);
+
+struct Fold {
+    meter: Meter,
+    geography: Geography,
+    classes: NameClasses,
+    class_of: Vec<Option<ClassId>>,
+    vantage: Vantage,
+    ttl: Vec<Duration>,
+    cells_per_region: usize,
+    /// Region and cache of who asks.
+    sources: HashMap<(IpAddr, Option<IpAddr>, Option<Prefix>), (Option<RegionId>, u64)>,
+    caches: HashMap<Keeper, u64>,
+    /// Numbers of names, each of which a cache keeps by itself, and the class of each.
+    names: HashMap<String, (u32, usize)>,
+    /// The next number of a cache or a name: none is given twice, also when what was remembered is forgotten.
+    next: u32,
+    /// Listeners with a sender that is connected, and how many listeners there are.
+    connected: (u32, u32),
+}
+
+/// Who keeps answers.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Keeper {
+    /// A resolver that was seen being asked.
+    Resolver(IpAddr),
+    /// The resolvers of a region, of which no more is known.
+    OfRegion(Option<RegionId>),
+    /// A resolver that asks, and the network that it asks for.
+    Asking(Prefix, Option<Prefix>),
+}
+
+/// Who asks, and names, of which is remembered where they belong. What is forgotten is learned again; the meter forgets
+/// what belonged to its old number.
+const REMEMBERED_MOST: usize = 200_000;
+
+impl QueryWatch {
+    /// A fold of nothing, for the classes and places of a file. `None` where it says nothing of queries.
+    ///
+    /// # Errors
+    /// [`forebay_adapters::ReadError`] when the files that say where clients are cannot be read.
+    pub fn new(production: &Production) -> Result<Option<QueryWatch>, forebay_adapters::ReadError> {
+        let Some(queries) = &production.queries else { return Ok(None) };
+        let geography = queries.whereabouts.open(&production.topology.regions)?;
+        Ok(Some(QueryWatch(Arc::new(Mutex::new(Fold {
+            meter: Meter::new(production.topology.cells()),
+            geography,
+            classes: queries.names.clone(),
+            class_of: queries.class_of.clone(),
+            vantage: queries.vantage,
+            ttl: production.ttl.clone(),
+            cells_per_region: production.topology.classes.len(),
+            sources: HashMap::new(),
+            caches: HashMap::new(),
+            names: HashMap::new(),
+            next: 0,
+            connected: (0, queries.dnstap.len() as u32),
+        })))))
+    }
+
+    fn fold(&self) -> std::sync::MutexGuard<'_, Fold> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says from when on queries would have been seen.
+    pub fn begin(&self, at: Timestamp) {
+        self.fold().meter.begin(at);
+    }
+
+    /// Takes in what a listener has, for at most so long; no more comes once this says so.
+    pub fn hear(&self, listener: &DnstapListener, wait: Duration) -> bool {
+        let received = listener.receive(std::time::Duration::from_nanos(wait.as_nanos()).into());
+        let mut fold = self.fold();
+        let heard = listener.senders().iter().filter(|sender| sender.open > 0).count();
+        fold.connected.0 = (heard as u32).min(fold.connected.1);
+        match received {
+            Received::Batch(batch) => {
+                for query in batch.iter() {
+                    fold.take(&query);
+                }
+                true
+            }
+            Received::Nothing => true,
+            Received::Ended => false,
+        }
+    }
+
+    /// Takes one query in.
+    pub fn take(&self, query: &LoggedQuery<'_>) {
+        self.fold().take(query);
+    }
+
+    /// Closes the window at `at`.
+    pub fn close(&self, at: Timestamp) -> Seen {
+        let mut fold = self.fold();
+        Seen { counts: fold.meter.close(at), sources: fold.connected }
+    }
+}
+
+impl Fold {
+    fn take(&mut self, query: &LoggedQuery<'_>) {
+        if query.vantage != self.vantage {
+            return;
+        }
+        let Some((name, class)) = self.name(query.name) else { return };
+        let (region, cache) = self.source(query);
+        let Some(region) = region else { return };
+        let cell = region.index() * self.cells_per_region + class.index();
+        self.meter.record(QuerySample {
+            at: query.at,
+            cell: cell as u32,
+            resolver: cache,
+            cache,
+            name,
+            ttl: self.ttl[class.index()],
+        });
+    }
+
+    fn name(&mut self, name: &str) -> Option<(u32, ClassId)> {
+        let known = self.names.get(name).copied();
+        let (number, class) = match known {
+            Some(known) => known,
+            None => {
+                if self.names.len() >= REMEMBERED_MOST {
+                    self.names.clear();
+                }
+                let known = (self.next, self.classes.class_of(name));
+                self.next = self.next.wrapping_add(1);
+                self.names.insert(name.to_owned(), known);
+                known
+            }
+        };
+        Some((number, self.class_of.get(class).copied().flatten()?))
+    }
+
+    fn source(&mut self, query: &LoggedQuery<'_>) -> (Option<RegionId>, u64) {
+        let source = (query.client, query.server, query.ecs);
+        if let Some(known) = self.sources.get(&source) {
+            return *known;
+        }
+        if self.sources.len() >= REMEMBERED_MOST {
+            self.sources.clear();
+            self.caches.clear();
+        }
+        let region = self.geography.locate(query.client, query.ecs).map(|(region, _)| region);
+        let keeper = match (query.vantage, query.server) {
+            (Vantage::BeforeResolver, Some(server)) => Keeper::Resolver(server),
+            (Vantage::BeforeResolver, None) => Keeper::OfRegion(region),
+            (Vantage::Authority | Vantage::AfterResolver, _) => {
+                Keeper::Asking(Prefix::of_client(query.client), query.ecs.map(Prefix::truncated))
+            }
+        };
+        let next = self.next;
+        let cache = *self.caches.entry(keeper).or_insert(u64::from(next));
+        self.next = next.wrapping_add(1);
+        self.sources.insert(source, (region, cache));
+        (region, cache)
+    }
+}
