@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # A person at a terminal: the UI opens on a scenario, answers its keys, survives a small window, gives the terminal back,
-# and an interrupted run leaves a readable directory. Needs tmux and a release build.
+# and an interrupted run leaves a readable directory. Needs tmux, and the program as `cargo test` and `cargo build` leave it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export LANG=C.UTF-8 LC_ALL=C.UTF-8
-forebay=${CARGO_TARGET_DIR:-target}/release/forebay
+forebay=${CARGO_TARGET_DIR:-target}/debug/forebay
+[ -x "$forebay" ] || { echo "terminal: $forebay is not there; cargo build makes it"; exit 1; }
 work=$(mktemp -d)
 server=forebay-test-$$
 tmux() { command tmux -L "$server" -f /dev/null "$@"; }

@@ -238,6 +238,11 @@ fn tags_that_were_lost_are_mended_or_make_an_instance_nobodys() {
     assert!(error.to_string().contains("forebay:spec"), "{error}");
 }
 
+/// What is installed: moto, and what its server needs of all that its own list of extras would bring.
+const MOTO: [&str; 3] = ["moto[ec2]==5.2.1", "flask==3.1.3", "flask-cors==6.0.5"];
+/// How long each step of that may take \[s\]; half a minute is usual.
+const INSTALLED_WITHIN: &str = "240";
+
 /// moto's server, in an environment of Python that is kept beside what is built.
 struct Moto {
     child: Child,
@@ -253,7 +258,7 @@ impl Moto {
             || Command::new(&python).args(["-c", "import moto.server"]).output().is_ok_and(|o| o.status.success());
         let run = |program: &Path, arguments: &[&str]| {
             Command::new("timeout")
-                .arg("600")
+                .arg(INSTALLED_WITHIN)
                 .arg(program)
                 .args(arguments)
                 .output()
@@ -261,7 +266,7 @@ impl Moto {
         };
         if !has_moto() {
             let made = run(Path::new("python3"), &["-m", "venv", folder.to_str().unwrap()])
-                && run(&python, &["-m", "pip", "install", "-q", "moto[ec2,server]==5.2.1"]);
+                && run(&python, &[&["-m", "pip", "install", "-q"], &MOTO[..]].concat());
             if !made || !has_moto() {
                 return None;
             }

@@ -12,6 +12,7 @@ use forebay_adapters::machines::{
 use forebay_world::{Bytes, Generation, VmId};
 use virt::connect::Connect;
 use virt::domain::Domain;
+use virt::error::ErrorNumber;
 
 use super::conformance::{self, Rig, other, owner};
 use super::guest;
@@ -147,6 +148,16 @@ impl Rig for Host {
     }
 }
 
+/// On a connection of the kind that views have, libvirt itself refuses to write, whatever its socket would allow.
+fn refuses_to_write(uri: &str) {
+    let mut connection = Connect::open_read_only(Some(uri)).expect("it answers");
+    assert!(connection.list_all_domains(0).is_ok());
+    let text = "<domain type='test'><name>harm</name><memory>8192</memory><os><type>hvm</type></os></domain>";
+    let error = Domain::define_xml(&connection, text).map(drop).unwrap_err();
+    assert_eq!(error.code(), ErrorNumber::OperationDenied, "{error}");
+    let _ = connection.close();
+}
+
 /// All that libvirt says of a domain, but for what it says of the moment.
 fn described(domain: &Domain) -> String {
     format!("{:?} {}\n", domain.get_state().unwrap(), domain.get_xml_desc(0).unwrap())
@@ -155,6 +166,7 @@ fn described(domain: &Domain) -> String {
 #[test]
 fn the_driver_that_runs_nothing_conforms() {
     let host = Host::new("test:///default");
+    refuses_to_write(&host.uri);
     conformance::conforms(&host);
     // libvirt's own domain, which every such driver has, was foreign all the time.
     let foreign = host.view().list().unwrap().foreign;
@@ -287,6 +299,7 @@ fn a_daemon_with_qemu_conforms() {
     namespace.run("ip", &["link", "add", "br0", "type", "bridge"]);
     namespace.run("ip", &["link", "set", "br0", "up"]);
     let daemon = Daemon::new(&namespace, String::new());
+    refuses_to_write(&daemon.uri());
     conformance::conforms(&Host::new(&daemon.uri()));
 }
 
