@@ -75,6 +75,16 @@ pub struct Lease {
     blocked_since: Option<Duration>,
 }
 
+/// Who holds the lease of a folder, and in which epoch, as it was written down: `None` where nobody does. For whoever only
+/// looks; nothing is made or locked.
+///
+/// # Errors
+/// [`LeaseError`].
+pub fn standing(folder: &Path) -> Result<Option<(u64, Holder)>, LeaseError> {
+    let record = Folder::at(folder).record()?;
+    Ok(record.holder.map(|holder| (record.epoch, holder)))
+}
+
 impl Default for LeaseTerms {
     /// 15 s, renewed every 3 s.
     fn default() -> LeaseTerms {

@@ -56,6 +56,7 @@ fn one_holds_it_and_who_waits_is_told_who_and_how_long() {
     let (mut first, mut second) = (bench.instance(1), bench.instance(2));
     let term = take(&mut first);
     assert_eq!((term.epoch(), term.holder().pid, term.left()), (1, 1, TERMS.duration));
+    assert_eq!(standing(bench.folder.path()).unwrap(), Some((1, first.holder().clone())));
     wait(&mut second);
     for round in 0..20 {
         bench.pass(SECOND * 2);
@@ -161,6 +162,7 @@ fn a_released_lease_is_free_at_once_and_writes_no_more() {
     assert!(matches!(term.release(), Err(TermError::Busy { .. })));
     drop(guard);
     term.release().unwrap();
+    assert_eq!(standing(bench.folder.path()).unwrap(), None);
     assert!(matches!(term.enter("w"), Err(TermError::Released { epoch: 1 })));
     assert_eq!(take(&mut second).epoch(), 2);
 }

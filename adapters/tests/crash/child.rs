@@ -8,10 +8,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, set_parent_process_death_signal, waitpid};
 
 /// Longest that anything is waited for: machines that test are busy.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Names the role of a process, and so that it has one.
 const ROLE: &str = "FOREBAY_CRASH_ROLE";
@@ -32,20 +32,20 @@ fn child() {
 }
 
 /// Says something to the test.
-pub fn say(what: &str) {
+pub(crate) fn say(what: &str) {
     let mut out = std::io::stdout().lock();
     writeln!(out, "@{what}").unwrap();
     out.flush().unwrap();
 }
 
 /// Waits for a line from the test.
-pub fn wait_for_word() {
+pub(crate) fn wait_for_word() {
     let mut line = String::new();
     std::io::stdin().read_line(&mut line).unwrap();
 }
 
 /// A process of the test's, gone when this is.
-pub struct Process {
+pub(crate) struct Process {
     child: Child,
     stdin: ChildStdin,
     said: Receiver<String>,
@@ -53,7 +53,7 @@ pub struct Process {
 
 impl Process {
     /// Starts one in a role, which is told of a folder and of one place in what it does.
-    pub fn start(role: &str, folder: &Path, at: &str) -> Process {
+    pub(crate) fn start(role: &str, folder: &Path, at: &str) -> Process {
         let mut command = Command::new(env::current_exe().unwrap());
         command.args(["child::child", "--exact", "--nocapture"]);
         command.env(ROLE, role).env("FOREBAY_CRASH_FOLDER", folder).env("FOREBAY_CRASH_AT", at);
@@ -71,21 +71,28 @@ impl Process {
         Process { child, stdin, said }
     }
 
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    pub fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
+    /// Stops it, and comes back when all of its threads stand.
+    pub(crate) fn stop(&self) {
+        self.signal(Signal::STOP);
+        let stopped = waitpid(Some(Pid::from_child(&self.child)), WaitOptions::UNTRACED).unwrap();
+        assert!(stopped.is_some_and(|(_, status)| status.stopped()), "{stopped:?}");
+    }
+
     /// Lets it go on from where it waits.
-    pub fn go_on(&mut self) {
+    pub(crate) fn go_on(&mut self) {
         self.stdin.write_all(b"go\n").unwrap();
     }
 
     /// What it says next; `None` when it has ended.
-    pub fn next_word(&self) -> Option<String> {
+    pub(crate) fn next_word(&self) -> Option<String> {
         match self.said.recv_timeout(PATIENCE) {
             Ok(word) => Some(word),
             Err(RecvTimeoutError::Disconnected) => None,
@@ -93,13 +100,20 @@ impl Process {
         }
     }
 
-    /// Waits until it says that.
-    pub fn wait_for(&self, word: &str) {
-        while self.next_word().unwrap_or_else(|| panic!("ended before it said {word}")) != word {}
+    /// Waits until it says that; what it said before.
+    pub(crate) fn wait_for(&self, word: &str) -> Vec<String> {
+        let mut before = Vec::new();
+        loop {
+            let said = self.next_word().unwrap_or_else(|| panic!("ended before it said {word}"));
+            if said == word {
+                return before;
+            }
+            before.push(said);
+        }
     }
 
     /// Ends it as a crash does.
-    pub fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.signal(Signal::KILL);
         self.child.wait().unwrap();
     }
@@ -113,7 +127,7 @@ impl Drop for Process {
 }
 
 /// Asks again and again until there is an answer; how long that took.
-pub fn poll<T>(mut ask: impl FnMut() -> Option<T>) -> (T, Duration) {
+pub(crate) fn poll<T>(mut ask: impl FnMut() -> Option<T>) -> (T, Duration) {
     let began = Instant::now();
     loop {
         if let Some(answer) = ask() {

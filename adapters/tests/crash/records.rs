@@ -22,7 +22,7 @@ fn reached(past: Option<&Past<u64>>) -> u64 {
 }
 
 /// Counts on from where the term before left off, and says each number once it is on the disk.
-pub fn writer(folder: &Path) {
+pub(crate) fn writer(folder: &Path) {
     let terms = LeaseTerms::default();
     let mut lease = Lease::open(folder, Holder::here().unwrap(), terms).unwrap();
     let (term, _) = poll(|| lease.try_acquire().unwrap().term());
