@@ -30,10 +30,10 @@ use std::path::{Path, PathBuf};
 
 use forebay_adapters::Prefix;
 use forebay_adapters::ovsdb::{Endpoint, TlsFiles};
-use forebay_adapters::slices::ovn::OvnExecutor;
-use forebay_adapters::slices::ovs::{OvsExecutor, OvsPort};
-use forebay_adapters::slices::tc::TcExecutor;
-use forebay_adapters::slices::{LinkSlices, MacAddress, Port, Slice, SliceError, SliceExecutor};
+use forebay_adapters::slices::ovn::{OvnExecutor, OvnView};
+use forebay_adapters::slices::ovs::{OvsExecutor, OvsPort, OvsView};
+use forebay_adapters::slices::tc::{TcExecutor, TcView};
+use forebay_adapters::slices::{LinkSlices, MacAddress, Port, Slice, SliceError, SliceExecutor, SliceView};
 use forebay_world::{BitsPerSecond, Duration, Generation, PlannedSlice, SliceId};
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
@@ -90,6 +90,18 @@ impl Executor {
             Executor::Tc { device } => Box::new(TcExecutor::open(device)?),
             Executor::Ovs(port) => Box::new(OvsExecutor::connect(port)?),
             Executor::Ovn { database, switch, owner } => Box::new(OvnExecutor::connect(database, switch, owner)?),
+        })
+    }
+
+    /// Opens it to look: nothing is written, neither now nor by what is given.
+    ///
+    /// # Errors
+    /// As [`Executor::open`].
+    pub fn view(&self) -> Result<Box<dyn SliceView>, SliceError> {
+        Ok(match self {
+            Executor::Tc { device } => Box::new(TcView::open(device)?),
+            Executor::Ovs(port) => Box::new(OvsView::connect(port)?),
+            Executor::Ovn { database, switch, owner } => Box::new(OvnView::connect(database, switch, owner)?),
         })
     }
 }

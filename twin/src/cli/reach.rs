@@ -172,13 +172,13 @@ fn add_steering(production: &Arc<Production>, add: &mut Add<'_>) {
     }
     let (asked, owner) = (answering.clone(), production.owner.clone());
     let ask = move || {
-        let executor = asked.open(owner.as_str()).map_err(|error| unreached(&error, error.hint()))?;
-        let Some(mut executor) = executor else { return Ok("it is our own".to_owned()) };
-        let standing = executor.read().map_err(|error| unreached(&error, ""))?;
+        let view = asked.view(owner.as_str()).map_err(|error| unreached(&error, error.hint()))?;
+        let Some(mut view) = view else { return Ok("it is our own".to_owned()) };
+        let standing = view.read().map_err(|error| unreached(&error, ""))?;
         Ok(format!("{} names of {owner} are answered", standing.names.len()))
     };
     add("steering", answering.name(), Box::new(ask));
-    if let NameServer::Rfc2136 { key, .. } | NameServer::PowerDns { key, .. } = &answering.server {
+    if let NameServer::Rfc2136 { key: Some(key), .. } | NameServer::PowerDns { key, .. } = &answering.server {
         let (source, is_tsig) = (key.clone(), matches!(answering.server, NameServer::Rfc2136 { .. }));
         add("secret", key.name(), Box::new(move || look_at_secret(&source, is_tsig)));
     }
@@ -259,8 +259,8 @@ fn switch(executor: &Executor) -> String {
 
 fn look_at_switch(executor: &Executor) -> Result<String, Unreached> {
     let unreached = |error: SliceError| unreached(&error, error.hint());
-    let mut opened = executor.open().map_err(unreached)?;
-    let standing = opened.read().map_err(unreached)?;
+    let mut view = executor.view().map_err(unreached)?;
+    let standing = view.read().map_err(unreached)?;
     let (ours, others) = (standing.slices.len(), standing.foreign.len());
     Ok(format!("{ours} slices of ours, {others} things of others"))
 }

@@ -5,10 +5,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 use forebay_adapters::Prefix;
-use forebay_adapters::steering::powerdns::{PowerDnsExecutor, PowerDnsOptions};
+use forebay_adapters::steering::powerdns::{PowerDnsExecutor, PowerDnsOptions, PowerDnsView};
 use forebay_adapters::steering::responder::{RateLimit, SubZone};
-use forebay_adapters::steering::rfc2136::{Rfc2136Executor, Transport, ZoneOptions};
-use forebay_adapters::steering::{DnsName, Drain, Rails, SteeringError, SteeringExecutor};
+use forebay_adapters::steering::rfc2136::{Rfc2136Executor, Rfc2136View, Transport, ZoneOptions};
+use forebay_adapters::steering::{DnsName, Drain, Rails, SteeringError, SteeringExecutor, SteeringView};
 use forebay_world::Duration;
 use toml::Spanned;
 
@@ -43,8 +43,8 @@ pub enum NameServer {
         server: SocketAddr,
         /// By what it is asked.
         transport: Transport,
-        /// The TSIG key.
-        key: SecretSource,
+        /// The TSIG key; to look, none may be needed.
+        key: Option<SecretSource>,
     },
     /// PowerDNS.
     PowerDns {
@@ -73,6 +73,9 @@ pub enum NameServer {
 /// Why a name server cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum AnsweringError {
+    /// Updates are signed, and there is no key.
+    #[error("updates are signed, and [steering] names no key")]
+    NoKey,
     /// Its key cannot be had.
     #[error(transparent)]
     Secret(#[from] SecretError),
@@ -85,6 +88,7 @@ impl AnsweringError {
     /// What may help; empty where nothing is known to, or the error says it itself.
     pub fn hint(&self) -> &'static str {
         match self {
+            AnsweringError::NoKey => "add `key_file`: a file that only its user can read",
             AnsweringError::Secret(error) => error.hint(),
             AnsweringError::Steering(SteeringError::Unreachable { .. }) => {
                 "is the server running, and is the address that of its primary?"
@@ -107,22 +111,39 @@ impl Answering {
     /// # Errors
     /// [`AnsweringError`].
     pub fn open(&self, owner: &str) -> Result<Option<Box<dyn SteeringExecutor>>, AnsweringError> {
+        let zone = self.zone_options(owner);
         Ok(match &self.server {
             NameServer::Rfc2136 { server, transport, key } => {
-                Some(Box::new(Rfc2136Executor::new(*server, *transport, key.tsig()?, self.zone_options(owner))?))
+                let key = key.as_ref().ok_or(AnsweringError::NoKey)?.tsig()?;
+                Some(Box::new(Rfc2136Executor::new(*server, *transport, key, zone)?))
             }
-            NameServer::PowerDns { url, key, server, networks, probed_port } => {
-                let options = PowerDnsOptions {
-                    url: url.clone(),
-                    key: key.secret()?,
-                    dns: *server,
-                    regions: networks.clone(),
-                    probed_port: *probed_port,
-                };
-                Some(Box::new(PowerDnsExecutor::connect(options, self.zone_options(owner))?))
-            }
+            NameServer::PowerDns { .. } => Some(Box::new(PowerDnsExecutor::connect(self.powerdns()?, zone)?)),
             NameServer::Responder { .. } => None,
         })
+    }
+
+    /// Opens a server to look, as [`Answering::open`] does to write: nothing is written, neither now nor by what is given.
+    ///
+    /// # Errors
+    /// [`AnsweringError`].
+    pub fn view(&self, owner: &str) -> Result<Option<Box<dyn SteeringView>>, AnsweringError> {
+        let zone = self.zone_options(owner);
+        Ok(match &self.server {
+            NameServer::Rfc2136 { server, transport, key } => {
+                let key = key.as_ref().map(SecretSource::tsig).transpose()?;
+                Some(Box::new(Rfc2136View::new(*server, *transport, key, zone)?))
+            }
+            NameServer::PowerDns { .. } => Some(Box::new(PowerDnsView::connect(self.powerdns()?, zone)?)),
+            NameServer::Responder { .. } => None,
+        })
+    }
+
+    fn powerdns(&self) -> Result<PowerDnsOptions, SecretError> {
+        let NameServer::PowerDns { url, key, server, networks, probed_port } = &self.server else {
+            unreachable!("only PowerDNS is asked for it");
+        };
+        let (url, dns, regions) = (url.clone(), *server, networks.clone());
+        Ok(PowerDnsOptions { url, key: key.secret()?, dns, regions, probed_port: *probed_port })
     }
 
     /// As operators know it.
@@ -318,15 +339,18 @@ fn seconds(span: Duration) -> u32 {
 
 fn check_rfc2136(section: &Spanned<SteeringSpec>, folder: &Path, findings: &mut Findings) -> Option<NameServer> {
     let given = section.get_ref();
-    let place = given.kind.span();
-    let key =
-        secret::check_source("steering", place, given.key_file.as_ref(), given.key_env.as_ref(), folder, findings);
+    let key = if given.key_file.is_some() || given.key_env.is_some() {
+        let (file, variable) = (given.key_file.as_ref(), given.key_env.as_ref());
+        secret::check_source("steering", given.kind.span(), file, variable, folder, findings)
+    } else {
+        None
+    };
     let server = given.server.as_ref().and_then(|server| socket_of(server, "server", findings));
     let transport = match given.transport.as_ref().map(|transport| *transport.get_ref()) {
         Some(TransportSpec::Tcp) => Transport::Tcp,
         Some(TransportSpec::Udp) | None => Transport::Udp,
     };
-    Some(NameServer::Rfc2136 { server: server?, transport, key: key? })
+    Some(NameServer::Rfc2136 { server: server?, transport, key })
 }
 
 fn check_powerdns(

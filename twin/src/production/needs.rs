@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use forebay_world::{ClassId, FlavourId, RegionId};
 
 use super::spec::ProductionSpec;
-use super::{Bridge, Hypervisor, Production};
+use super::{Bridge, Hypervisor, NameServer, Production};
 use crate::controller::config::DemandSource;
 use crate::scenario::finding::Findings;
 
@@ -33,6 +33,16 @@ pub(super) fn check(production: &Production, spec: &ProductionSpec, findings: &m
                 format!("add `[health.{name}]` with `port = 80` and `path = \"/health\"`, or make its cells `shadow`"),
             );
         }
+    }
+    if let Some(section) = spec.steering.as_ref().filter(|_| !written.is_empty())
+        && let Some(NameServer::Rfc2136 { key: None, .. }) = production.answering.as_ref().map(|of| &of.server)
+    {
+        findings.add(
+            section.get_ref().kind.span(),
+            "steering needs a key, for something may be written",
+            "`key_file` or `key_env` is needed here",
+            "add `key_file = \"…\"`, a file that only its user can read",
+        );
     }
     let flavours: BTreeSet<FlavourId> =
         classes.iter().flat_map(|class| production.market.allowed[class.index()].iter().copied()).collect();
