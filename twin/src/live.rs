@@ -36,3 +36,6 @@ use forebay_adapters::Gate;
 
 /// Makes the gate for one call of an executor.
 pub type GateMaker = Arc<dyn Fn() -> Gate + Send + Sync>;
+
+#[cfg(test)]
+mod tests;

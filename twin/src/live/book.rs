@@ -13,7 +13,7 @@ use crate::guard::GuardMemory;
 
 /// One thing to remember.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "what", rename_all = "snake_case", deny_unknown_fields)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Entry {
     /// What is known of a machine.
     Course {

@@ -30,6 +30,11 @@ pub trait Pace {
 
     /// Whether no more time shall pass: somebody wants to end.
     fn is_over(&self) -> bool;
+
+    /// Time from one look at orders to the next.
+    fn beat(&self) -> Duration {
+        Duration::from_secs(1)
+    }
 }
 
 /// What is done at all times, in counts since the start.
@@ -44,9 +49,6 @@ pub struct Counts {
     /// Writes.
     pub writes: u64,
 }
-
-/// Time from one look at orders to the next.
-const BEAT: Duration = Duration::from_secs(1);
 
 /// Production.
 pub struct LiveWorld<P, C> {
@@ -352,9 +354,9 @@ impl<P: Pace, C: Crew> World for LiveWorld<P, C> {
             let now = self.pace.now();
             if now >= deadline || self.pace.is_over() {
                 let late = now.since(deadline);
-                return Ok(if late < BEAT { Synchrony::OnTime } else { Synchrony::Late(late) });
+                return Ok(if late <= self.pace.beat() { Synchrony::OnTime } else { Synchrony::Late(late) });
             }
-            self.pace.rest(BEAT.min(deadline.since(now)));
+            self.pace.rest(self.pace.beat().min(deadline.since(now)));
         }
     }
 

@@ -117,6 +117,12 @@ impl Board {
         Arc::clone(&self.inner().targets)
     }
 
+    /// How machines were found to do at `at`, by whoever asked them, and the sessions they have where they said.
+    pub fn health(&self, at: Timestamp, said: BTreeMap<VmId, (probe::Health, Option<u32>)>) {
+        let asked = |(vm, (health, sessions))| (vm, Asked { at, health, sessions });
+        self.asked(said.into_iter().map(asked).collect());
+    }
+
     pub(super) fn asked(&self, answers: BTreeMap<VmId, Asked>) {
         let mut inner = self.inner();
         let targets = Arc::clone(&inner.targets);

@@ -1,0 +1,473 @@
+//! Live mode over executors in memory, on a clock that is told what the time is.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use forebay_adapters::machines::fake::{FakeExecutor, FakeHypervisor};
+use forebay_adapters::machines::{self, MachineExecutor, MachineState, MachineView};
+use forebay_adapters::probe::Health;
+use forebay_adapters::slices::fake::{FakeExecutor as FakeSlices, FakeSwitch};
+use forebay_adapters::slices::{SliceExecutor, SliceView};
+use forebay_adapters::steering::fake::{FakeExecutor as FakeAnswers, FakeServer, ZoneOptions};
+use forebay_adapters::steering::{self, Guarded, SteeringExecutor, SteeringView};
+use forebay_world::*;
+
+use super::*;
+use crate::controller::Controller;
+use crate::deployment::rollout::Task;
+use crate::drive::drive;
+use crate::policy::{Ask, Policy, Situation};
+use crate::production::Production;
+use crate::watch::{Board, Clock};
+
+/// Asks for what it is told to, in every cell.
+#[derive(Clone)]
+struct Told(Arc<Mutex<Vec<u32>>>);
+
+impl Policy for Told {
+    fn name(&self) -> &'static str {
+        "told"
+    }
+
+    fn ask(&mut self, _: &Situation<'_>, asks: &mut [Ask]) {
+        let told = self.0.lock().unwrap();
+        asks.iter_mut().zip(told.iter()).for_each(|(ask, vms)| ask.vms = *vms);
+    }
+
+    fn clone_box(&self) -> Box<dyn Policy> {
+        Box::new(self.clone())
+    }
+}
+
+/// A file of so many regions with so many classes each.
+fn file(regions: usize, classes: usize, more: &str) -> String {
+    let mut text = String::from(
+        "[production]\nname = \"test\"\nowner = \"forebay-test\"\nstate = \"state\"\npolicy = \"predictive\"\n\
+         [every_region]\naccess = { capacity = \"400 Gbit/s\", delay = \"5 ms\" }\n\
+         hosts = [{ count = 2, cpu = \"64 vCPU\", memory = \"256 GiB\", nic = \"100 Gbit/s\", concurrent_boots = 4 }]\n\
+         [mesh]\ncapacity = \"100 Gbit/s\"\n\
+         [[flavour]]\nname = \"edge\"\ncpu = \"2 vCPU\"\nmemory = \"4 GiB\"\nbandwidth = \"2 Gbit/s\"\nprice_per_hour = 0.1\nboot_median = \"20 s\"\n\
+         [image.edge]\nkernel = \"/boot/vmlinuz\"\n\
+         [[hypervisor]]\nhosts = \"*\"\nkind = \"qemu\"\nacceleration = \"tcg\"\n\
+         ",
+    );
+    let classes: Vec<String> = (0..classes).map(|class| format!("c{class}")).collect();
+    text.push_str("[steering]\nkind = \"rfc2136\"\nserver = \"127.0.0.1:53\"\nzone = \"cdn.example\"\nkey_file = \"dns.key\"\nrails = { share_moved_most = 1.0, ttl_least = \"5 s\" }\n[steering.names]\n");
+    for class in &classes {
+        text.push_str(&format!("{class} = \"{class}.cdn.example\"\n"));
+    }
+    for class in &classes {
+        text.push_str(&format!("[health.{class}]\nport = 80\npath = \"/\"\nsessions = {{ path = \"/sessions\" }}\n"));
+        text.push_str(&format!(
+            "[[class]]\nname = \"{class}\"\nkind = \"streaming\"\nflavour = \"edge\"\nbit_rate = \"5 Mbit/s\"\nduration = \"1 min\"\ncpu = \"10 mCPU\"\nttl = \"10 s\"\nviolation_price_per_minute = 1.0\n"
+        ));
+    }
+    for region in 0..regions {
+        text.push_str(&format!(
+            "[[region]]\nname = \"r{region}\"\nlat = {}.0\nlon = 5.0\ntime_zone = \"UTC\"\n\
+             [network.r{region}]\nexecutor = {{ kind = \"ovs\", database = \"unix:/run/ovs.sock\", bridge = \"br0\", port = \"up{region}\" }}\naddresses = \"10.{region}.0.0/20\"\n",
+            region
+        ));
+    }
+    text + "[controller]\nperiod = \"10 s\"\n" + more
+}
+
+/// Time that passes when it is told to.
+#[derive(Clone)]
+struct Simulated(Arc<AtomicU64>, Arc<AtomicBool>);
+
+impl Simulated {
+    fn at(seconds: u64) -> Simulated {
+        Simulated(Arc::new(AtomicU64::new(seconds * 1_000_000_000)), Arc::default())
+    }
+
+    fn clock(&self) -> Clock {
+        let time = Arc::clone(&self.0);
+        Arc::new(move || Timestamp::from_nanos(time.load(Ordering::SeqCst)))
+    }
+}
+
+impl Pace for Simulated {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_nanos(self.0.load(Ordering::SeqCst))
+    }
+
+    fn rest(&mut self, span: Duration) {
+        self.0.fetch_add(span.as_nanos(), Ordering::SeqCst);
+    }
+
+    fn is_over(&self) -> bool {
+        self.1.load(Ordering::SeqCst)
+    }
+}
+
+/// Guests: what runs serves after its boot, and has as many sessions as it is told.
+struct Guests {
+    hypervisors: Vec<FakeHypervisor>,
+    board: Arc<Board>,
+    clock: Clock,
+    owner: machines::Owner,
+    sessions: Arc<AtomicU64>,
+}
+
+const BOOT: Duration = Duration::from_secs(15);
+
+impl Hand for Guests {
+    fn look(&mut self) {
+        let at = (self.clock)();
+        let mut said = BTreeMap::new();
+        for hypervisor in &self.hypervisors {
+            hypervisor.set_now(at);
+            let mut view =
+                machines::fake::FakeView::connect(hypervisor, self.owner.clone(), machines::fake::ALL);
+            for (vm, machine) in view.list().map(|seen| seen.machines).unwrap_or_default() {
+                let is_up = machine.state == MachineState::Running;
+                let is_well = is_up && machine.since.is_some_and(|since| at.since(since) >= BOOT);
+                let sessions = Some(self.sessions.load(Ordering::SeqCst) as u32);
+                said.insert(vm, (if is_well { Health::Healthy } else { Health::Unhealthy }, sessions));
+            }
+        }
+        self.board.health(at, said);
+    }
+
+    fn carry_out(&mut self, _: &Task) -> Did {
+        Did { outcome: crate::deployment::rollout::Outcome::Done, writes: 0, remarks: Vec::new() }
+    }
+}
+
+/// A production in memory.
+struct Lab {
+    production: Arc<Production>,
+    hypervisors: Vec<FakeHypervisor>,
+    switches: Vec<FakeSwitch>,
+    server: FakeServer,
+    told: Arc<Mutex<Vec<u32>>>,
+    sessions: Arc<AtomicU64>,
+    time: Simulated,
+    is_closed: Arc<AtomicBool>,
+    log: Rc<RefCell<Vec<String>>>,
+}
+
+impl Lab {
+    fn new(regions: usize, classes: usize, more: &str) -> Lab {
+        let text = file(regions, classes, more);
+        let production = Production::from_text("test.toml", &text, Path::new("/nonexistent"))
+            .unwrap_or_else(|error| panic!("{error}"));
+        let cells = production.topology.cells();
+        Lab {
+            hypervisors: production.hypervisors.iter().map(|_| FakeHypervisor::default()).collect(),
+            switches: production.networks.iter().map(|_| FakeSwitch::default()).collect(),
+            server: FakeServer::default(),
+            told: Arc::new(Mutex::new(vec![1; cells])),
+            sessions: Arc::default(),
+            time: Simulated::at(1_000_000),
+            is_closed: Arc::default(),
+            log: Rc::default(),
+            production: Arc::new(production),
+        }
+    }
+
+    fn world(&self, book: Book) -> (LiveWorld<Simulated, Inline>, Controller) {
+        let (production, clock) = (Arc::clone(&self.production), self.time.clock());
+        let board = Arc::new(Board::new(&production));
+        let closed = Arc::clone(&self.is_closed);
+        let gates: GateMaker = Arc::new(move || {
+            let closed = Arc::clone(&closed);
+            Gate::asking(move |_| !closed.load(Ordering::SeqCst))
+        });
+        let hand = |index: usize, hypervisor: &FakeHypervisor| -> Box<dyn Hand> {
+            let (hypervisor, owner) = (hypervisor.clone(), production.owner.clone());
+            let opener: Opener<Box<dyn MachineExecutor>> = Box::new(move || {
+                Ok(Box::new(FakeExecutor::connect(&hypervisor, owner.clone(), machines::fake::ALL)))
+            });
+            let hands = MachineHands::new(
+                index,
+                Arc::clone(&production),
+                Arc::clone(&board),
+                Arc::clone(&clock),
+                Arc::clone(&gates),
+                opener,
+            );
+            Box::new(hands)
+        };
+        let link = |region: usize, switch: &FakeSwitch| -> Option<Box<dyn Hand>> {
+            let switch = switch.clone();
+            let opener: Opener<Box<dyn SliceExecutor>> =
+                Box::new(move || Ok(Box::new(FakeSlices::connect(&switch, Capabilities::ALL))));
+            Some(Box::new(LinkHands::new(
+                RegionId::at(region),
+                Arc::clone(&production),
+                Arc::clone(&board),
+                Arc::clone(&clock),
+                Arc::clone(&gates),
+                opener,
+            )))
+        };
+        let answering = production.answering.clone().unwrap();
+        let server = self.server.clone();
+        let owner = production.owner.to_string();
+        let opener: Opener<Guarded<Box<dyn SteeringExecutor>>> = Box::new(move || {
+            let options = ZoneOptions::new(answering.zone.clone(), &owner);
+            let executor = FakeAnswers::connect(&server, steering::fake::ALL, options);
+            let executor: Box<dyn SteeringExecutor> = Box::new(executor.map_err(|error| error.to_string())?);
+            Guarded::new(executor, answering.rails).map_err(|error| error.to_string())
+        });
+        let answers = AnswerHands::new(
+            Arc::clone(&production),
+            Arc::clone(&board),
+            Arc::clone(&clock),
+            Arc::clone(&gates),
+            opener,
+        );
+        let guests = Guests {
+            hypervisors: self.hypervisors.clone(),
+            board: Arc::clone(&board),
+            clock: Arc::clone(&clock),
+            owner: production.owner.clone(),
+            sessions: Arc::clone(&self.sessions),
+        };
+        let hands = Hands {
+            hypervisors: self.hypervisors.iter().enumerate().map(|(index, h)| hand(index, h)).collect(),
+            links: self.switches.iter().enumerate().map(|(region, switch)| link(region, switch)).collect(),
+            answers: Some(Box::new(answers)),
+            warmth: vec![Box::new(guests)],
+        };
+        let crew = Inline::new(&production, hands);
+        let config = Release::confine(&production.mandates, &production.topology, &production.controller);
+        let policy = Box::new(Told(Arc::clone(&self.told)));
+        let mut controller = Controller::new(Arc::clone(&production.topology), config, policy);
+        let memory = book.memory();
+        controller.go_on(crate::controller::Start {
+            plan: memory.plan.as_deref().cloned(),
+            guard: memory.guard.clone(),
+        });
+        let world = LiveWorld::new(production, board, self.time.clone(), crew, None, book, None);
+        (world, controller)
+    }
+
+    /// So many seconds.
+    fn run(&self, world: &mut LiveWorld<Simulated, Inline>, controller: &mut Controller, seconds: u64) {
+        let until = world.now() + Duration::from_secs(seconds);
+        let period = self.production.controller.period;
+        let guard = |controller: &Controller| controller.guard_memory().clone();
+        let before = guard(controller);
+        drive(
+            world,
+            controller,
+            period,
+            until,
+            |world, _, _, decision| {
+                world.note(&decision, &before).unwrap();
+                ControlFlow::Continue(())
+            },
+            |_, at, error| self.log.borrow_mut().push(format!("{at}: {error}")),
+        )
+        .unwrap();
+        assert!(self.log.borrow().is_empty(), "{:?}", self.log.borrow());
+    }
+
+    fn machines(&self) -> BTreeMap<VmId, MachineState> {
+        let mut all = BTreeMap::new();
+        for hypervisor in &self.hypervisors {
+            let mut view =
+                machines::fake::FakeView::connect(hypervisor, self.production.owner.clone(), machines::fake::ALL);
+            all.extend(view.list().unwrap().machines.into_iter().map(|(vm, machine)| (vm, machine.state)));
+        }
+        all
+    }
+
+    fn answered(&self) -> usize {
+        let answering = self.production.answering.as_ref().unwrap();
+        let options = ZoneOptions::new(answering.zone.clone(), self.production.owner.as_str());
+        let mut view = FakeAnswers::connect(&self.server, steering::fake::ALL, options).unwrap();
+        let standing = SteeringView::read(&mut view).unwrap();
+        standing.names.values().flat_map(|name| name.asked.addresses()).collect::<BTreeSet<_>>().len()
+    }
+
+    fn ports(&self) -> usize {
+        let ports = |switch: &FakeSwitch| {
+            SliceView::read(&mut FakeSlices::connect(switch, Capabilities::ALL)).unwrap().ports.len()
+        };
+        self.switches.iter().map(ports).sum()
+    }
+
+    fn tell(&self, vms: u32) {
+        self.told.lock().unwrap().fill(vms);
+    }
+}
+
+const LIVE: &str = "[controller.guard]\nfloor = 0\n[live]\nmode = \"live\"\ndisruption = { vms = 2, share = 0.1 }\nshutdown_deadline = \"10 s\"\n";
+
+#[test]
+fn machines_come_serve_and_go_and_nothing_is_left() {
+    let lab = Lab::new(1, 2, LIVE);
+    let (mut world, mut controller) = lab.world(Book::unkept());
+    lab.tell(2);
+    lab.run(&mut world, &mut controller, 90);
+    assert_eq!(lab.machines().len(), 4);
+    assert!(lab.machines().values().all(|state| *state == MachineState::Running), "{:?}", lab.machines());
+    assert_eq!((lab.answered(), lab.ports()), (4, 4));
+    let seen = world.observe().unwrap();
+    assert!(seen.vms.iter().all(|vm| vm.state == VmState::Ready), "{:?}", seen.vms);
+    assert_eq!(seen.slices.len(), 2);
+
+    // While they have sessions, none is ended before its deadline.
+    lab.sessions.store(3, Ordering::SeqCst);
+    lab.tell(1);
+    lab.run(&mut world, &mut controller, 200);
+    assert_eq!((lab.machines().len(), lab.answered()), (4, 2));
+    lab.sessions.store(0, Ordering::SeqCst);
+    lab.run(&mut world, &mut controller, 120);
+    assert_eq!((lab.machines().len(), lab.answered(), lab.ports()), (2, 2, 2));
+
+    lab.tell(0);
+    lab.run(&mut world, &mut controller, 700);
+    assert_eq!((lab.machines().len(), lab.answered(), lab.ports()), (0, 0, 0));
+    // Slices stay a while after the last of their machines.
+    lab.run(&mut world, &mut controller, 3_600);
+    let standing = SliceView::read(&mut FakeSlices::connect(&lab.switches[0], Capabilities::ALL)).unwrap();
+    assert!(standing.is_empty(), "{standing:?}");
+    assert!(world.book().memory().courses.is_empty());
+}
+
+#[test]
+fn a_closed_gate_lets_nothing_through_and_loses_nothing() {
+    let lab = Lab::new(1, 1, LIVE);
+    let (mut world, mut controller) = lab.world(Book::unkept());
+    lab.is_closed.store(true, Ordering::SeqCst);
+    lab.tell(2);
+    lab.run(&mut world, &mut controller, 100);
+    assert_eq!((lab.machines().len(), lab.switches[0].writes(), lab.server.writes()), (0, 0, 0));
+    assert!(world.counts().stopped > 3);
+    lab.is_closed.store(false, Ordering::SeqCst);
+    lab.run(&mut world, &mut controller, 100);
+    assert_eq!((lab.machines().len(), lab.answered()), (2, 2));
+}
+
+#[test]
+fn what_is_not_seen_is_not_touched() {
+    let lab = Lab::new(1, 1, &LIVE.replace("[live]", "[live]\nfreshness = \"20 s\""));
+    let (mut world, mut controller) = lab.world(Book::unkept());
+    lab.tell(4);
+    lab.run(&mut world, &mut controller, 100);
+    assert_eq!(lab.answered(), 4);
+    lab.hypervisors[0].set_reachable(false);
+    lab.tell(1);
+    lab.run(&mut world, &mut controller, 600);
+    lab.hypervisors[0].set_reachable(true);
+    assert_eq!((lab.machines().len(), lab.answered()), (4, 4), "blind for ten minutes, and nothing shrinks");
+    lab.run(&mut world, &mut controller, 300);
+    assert_eq!((lab.machines().len(), lab.answered()), (1, 1));
+}
+
+#[test]
+fn whoever_starts_next_goes_on_from_the_ledger() {
+    let folder = tempfile::tempdir().unwrap();
+    let lab = Lab::new(2, 1, LIVE);
+    lab.tell(2);
+    let mut epoch = 0;
+    // Killed every few seconds, at another point each time; machines are never made twice, and none is left over.
+    for seconds in (1..40).map(|turn| 10 + turn % 7) {
+        epoch += 1;
+        let (book, _) = Book::open(folder.path(), epoch).unwrap();
+        let (mut world, mut controller) = lab.world(book);
+        lab.run(&mut world, &mut controller, seconds);
+        assert!(lab.machines().len() <= 4, "{:?}", lab.machines());
+    }
+    assert_eq!((lab.machines().len(), lab.answered(), lab.ports()), (4, 4, 4));
+    let ids: Vec<u64> = lab.machines().keys().map(|vm| vm.0).collect();
+    assert_eq!(ids, [0, 1, 2, 3], "the first that were asked for are the ones that serve");
+}
+
+#[test]
+fn a_cell_that_advises_waits_for_a_yes_and_one_in_shadow_is_left_alone() {
+    let more = "[controller.guard]\nfloor = 0\n[live]\nmode = \"shadow\"\ncells = [{ cells = \"r0/c0\", mode = \"advise\" }, { cells = \"r0/c1\", mode = \"live\" }]\n";
+    let lab = Lab::new(2, 2, more);
+    let (mut world, mut controller) = lab.world(Book::unkept());
+    lab.tell(1);
+    lab.run(&mut world, &mut controller, 200);
+    assert_eq!(lab.machines().len(), 1, "only r0/c1 is live");
+    let proposals: Vec<Proposal> = world.proposals().cloned().collect();
+    assert_eq!(proposals.len(), 1, "the same wish for three minutes: {proposals:?}");
+    assert!(proposals[0].is_launch && proposals[0].planned.class == ClassId(0));
+    assert!(!world.approve(VmId(77)).unwrap());
+    assert!(world.approve(proposals[0].vm).unwrap());
+    lab.run(&mut world, &mut controller, 100);
+    assert_eq!((lab.machines().len(), lab.answered()), (2, 2));
+    // To let one go takes a yes as well.
+    lab.tell(0);
+    lab.run(&mut world, &mut controller, 600);
+    assert_eq!(lab.machines().len(), 1);
+    let proposals: Vec<Proposal> = world.proposals().cloned().collect();
+    assert!(proposals.len() == 1 && !proposals[0].is_launch, "{proposals:?}");
+    assert!(world.approve(proposals[0].vm).unwrap());
+    lab.run(&mut world, &mut controller, 600);
+    assert_eq!(lab.machines().len(), 0);
+}
+
+#[test]
+fn an_image_that_is_missing_costs_no_capacity_that_stands() {
+    let lab = Lab::new(1, 1, LIVE);
+    let (mut world, mut controller) = lab.world(Book::unkept());
+    lab.tell(2);
+    lab.run(&mut world, &mut controller, 100);
+    lab.hypervisors[0].lose_image("/boot/vmlinuz");
+    lab.tell(4);
+    lab.run(&mut world, &mut controller, 600);
+    assert_eq!((lab.machines().len(), lab.answered()), (2, 2));
+    assert!(world.counts().failed["create"] < 60, "tried again and again: {:?}", world.counts());
+}
+
+/// `FOREBAY_HOURS=24 cargo test --release --lib live::tests::hours -- --nocapture` is the long run.
+#[test]
+fn hours_over_thirty_regions_keep_memory_flat() {
+    let hours: u64 = std::env::var("FOREBAY_HOURS").ok().and_then(|text| text.parse().ok()).unwrap_or(0);
+    let minutes = if hours > 0 { hours * 60 } else { 20 };
+    let (regions, each) = if hours > 0 { (30, 11) } else { (4, 5) };
+    let more = LIVE.replace("[controller.guard]", "").replace("floor = 0\n", "");
+    let lab = Lab::new(regions, 3, &format!("{}", more.replace("[live]", "[live]\nfreshness = \"3 min\"")));
+    let folder = tempfile::tempdir().unwrap();
+    let (book, _) = Book::open(folder.path(), 1).unwrap();
+    let (mut world, mut controller) = lab.world(book);
+    let resident = || -> u64 {
+        let text = std::fs::read_to_string("/proc/self/statm").unwrap();
+        text.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4
+    };
+    let mut peaks = Vec::new();
+    let mut ticks = Vec::new();
+    for minute in 0..minutes {
+        // A day's course in every cell, up and down.
+        let phase = minute as f64 / 720.0 * std::f64::consts::PI;
+        lab.tell((f64::from(each) * (1.0 + 0.3 * phase.sin())).round() as u32);
+        for _ in 0..6 {
+            let began = std::time::Instant::now();
+            let seen = world.observe().unwrap();
+            let (plan, decision) = controller.step(&seen);
+            world.note(&decision, controller.guard_memory()).unwrap();
+            ticks.push(began.elapsed());
+            world.submit(&plan).unwrap();
+            let until = world.now() + Duration::from_secs(10);
+            world.wait_until(until).unwrap();
+        }
+        if minute % 60 == 59 || minute + 1 == minutes {
+            peaks.push(resident());
+        }
+    }
+    ticks.sort_unstable();
+    println!(
+        "{regions} regions x 3 classes, {} machines, {minutes} min: tick median {:?}, 99 % {:?}, longest {:?}; resident KiB by hour {peaks:?}",
+        lab.machines().len(),
+        ticks[ticks.len() / 2],
+        ticks[ticks.len() * 99 / 100],
+        ticks[ticks.len() - 1],
+    );
+    assert!(lab.machines().len() >= regions * 3 * 4);
+    if let [_, second, .., last] = peaks[..] {
+        assert!(last < second + second / 5, "memory grows: {peaks:?}");
+    }
+}
