@@ -12,6 +12,7 @@ mod import;
 mod init;
 mod interrupt;
 mod link;
+mod live;
 mod plan;
 mod reach;
 mod replay;
@@ -65,6 +66,7 @@ pub fn main() -> ExitCode {
         Command::Train(options) => train::run(options),
         Command::Plan(options) => plan::run(&options),
         Command::Link(options) => link::run(&options),
+        Command::Live(options) => live::run(&options),
         Command::Slices(options) => slices::run(&options),
         Command::Replay(options) => replay::run(&options),
         Command::Check(options) => check::run(&options),

@@ -10,7 +10,7 @@ use crate::decision::Decision;
 
 /// Lets `controller` steer `world`, a decision each `period`, until `until`.
 ///
-/// `on_tick` is called with what was seen and decided before the plan is submitted, so that a journal holds a plan
+/// `on_tick` is called with what was seen and decided, and with the controller after it, before the plan is submitted, so that a journal holds a plan
 /// before the world does; by returning [`ControlFlow::Break`] it ends the loop after that plan. `on_missed` is called
 /// with the time of a tick at which the world could not be reached or could not do all that was planned: the plan
 /// before stays in force, and the next tick tries again.
@@ -22,7 +22,7 @@ pub fn drive<W: World + ?Sized>(
     controller: &mut Controller,
     period: Duration,
     until: Timestamp,
-    mut on_tick: impl FnMut(&mut W, Arc<Observation>, Arc<Plan>, Arc<Decision>) -> ControlFlow<()>,
+    mut on_tick: impl FnMut(&mut W, &Controller, Arc<Observation>, Arc<Plan>, Arc<Decision>) -> ControlFlow<()>,
     mut on_missed: impl FnMut(&mut W, Timestamp, &WorldError),
 ) -> Result<(), WorldError> {
     assert!(!period.is_zero(), "a loop without a period never ends");
@@ -38,7 +38,7 @@ pub fn drive<W: World + ?Sized>(
             }
         };
         let (plan, decision) = controller.step(&seen);
-        let flow = on_tick(world, seen, Arc::clone(&plan), decision);
+        let flow = on_tick(world, controller, seen, Arc::clone(&plan), decision);
         match world.submit(&plan) {
             Ok(()) => {}
             Err(error @ WorldError::Stale { .. }) => return Err(error),

@@ -20,6 +20,7 @@ mod crew;
 mod hands;
 mod release;
 mod shape;
+mod staff;
 mod terms;
 mod world;
 
@@ -27,6 +28,7 @@ pub use book::{Book, Entry, Memory};
 pub use crew::{Crew, Ended, Hands, Inline, Threads};
 pub use hands::{AnswerHands, Did, Hand, LinkHands, MachineHands, Opener, WarmHands};
 pub use release::{Proposal, Release};
+pub use staff::{hands, responder};
 pub use terms::{ground, limits};
 pub use world::{Counts, LiveWorld, Pace};
 

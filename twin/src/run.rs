@@ -83,7 +83,7 @@ impl Run {
             &mut self.controller,
             left,
             next,
-            |world, observation, plan, decision| {
+            |world, _, observation, plan, decision| {
                 turned = Some(Tick {
                     index,
                     observation,

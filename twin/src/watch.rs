@@ -8,12 +8,14 @@
 //! Nothing here writes, and no type here can: views are all that it takes. Live mode looks by the same code.
 
 mod board;
+mod events;
 mod health;
 mod look;
 mod names;
 mod queries;
 
 pub use board::{Board, Look, Targets};
+pub use events::EventWatch;
 pub use health::HealthWatch;
 pub use look::{AnswersSeen, Asked, HypervisorSeen, LinkSeen, look_at_answers, look_at_hypervisor, look_at_link};
 pub use names::Names;

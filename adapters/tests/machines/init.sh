@@ -1,7 +1,7 @@
 #!/bin/busybox sh
 # shellcheck shell=sh
-# First process of a guest for tests: address=ADDRESS/LENGTH of the kernel's command line on eth0, what cloud-init would
-# read from its seed at http://ADDRESS/, and the power button heeded.
+# First process of a guest for tests: address=ADDRESS/LENGTH and gateway=ADDRESS of the kernel's command line on eth0, what
+# cloud-init would read from its seed at http://ADDRESS/, and the power button heeded.
 /bin/busybox mkdir -p /proc /sys /dev /seed /www
 /bin/busybox --install -s /bin
 export PATH=/bin
@@ -23,6 +23,8 @@ address=$(sed -n 's/.*address=\([^ ]*\).*/\1/p' /proc/cmdline)
 ip link set lo up
 ip address add "$address" dev eth0
 ip link set eth0 up
+gateway=$(sed -n 's/.*gateway=\([^ ]*\).*/\1/p' /proc/cmdline)
+if [ -n "$gateway" ]; then ip route add default via "$gateway"; fi
 httpd -p 80 -h /www
 echo "serving after $(cut -d' ' -f1 /proc/uptime) s"
 while :; do sleep 3600; done

@@ -41,6 +41,8 @@ pub(super) enum Command {
     Plan(PlanOptions),
     /// Show, make or take away the slices of one real link
     Link(LinkOptions),
+    /// Run production: forecast, plan, and carry plans out on hypervisors, links and name servers
+    Live(LiveOptions),
     /// Print the slices that stand at a moment of a run
     Slices(SlicesOptions),
     /// Run the controller again over a journal, and say whether every plan is the same
@@ -56,6 +58,18 @@ pub(super) enum Command {
     },
     /// Print the man page
     Man,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct LiveOptions {
+    /// Production file
+    pub(super) file: PathBuf,
+    /// End after so long; machines stay as they are
+    #[arg(long = "for", value_name = "SPAN")]
+    pub(super) span: Option<Duration>,
+    /// Print one JSON object a tick
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 #[derive(Args, Debug)]

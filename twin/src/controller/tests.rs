@@ -170,7 +170,7 @@ fn slices_by_need(whim: Whim, demand: Vec<Vec<f64>>, linger: Duration, down: u64
     let mut world = SmallWorld::new(Arc::clone(&topology), Timestamp::EPOCH, Arc::new(sessions.clone()));
     let mut idle_since = vec![None; topology.cells()];
     let (mut before, mut removed) = (Vec::new(), 0);
-    let check = |world: &mut SmallWorld, seen: Arc<Observation>, plan: Arc<Plan>, decision: Arc<Decision>| {
+    let check = |world: &mut SmallWorld, _: &Controller, seen: Arc<Observation>, plan: Arc<Plan>, decision: Arc<Decision>| {
         for (id, vm) in &plan.vms {
             assert_eq!(vm.slice, topology.slice(vm.region, vm.class));
             assert!(plan.slices.contains_key(&vm.slice), "{}: {id} is planned without its slice", seen.at);

@@ -79,7 +79,7 @@ fn run(name: &str, hours: u64, demand: &Arc<DemandFn>, score_from_hour: u64) -> 
     let score_from = START + Duration::from_hours(score_from_hour);
     let end = START + Duration::from_hours(hours);
     for until in [score_from, end] {
-        drive(&mut world, &mut controller, MINUTE, until, |_, _, _, _| ControlFlow::Continue(()), |_, _, _| {})
+        drive(&mut world, &mut controller, MINUTE, until, |_, _, _, _, _| ControlFlow::Continue(()), |_, _, _| {})
             .unwrap();
         if until == score_from {
             before = (world.vm_hours, world.short_minutes, world.churn);
@@ -121,7 +121,7 @@ fn a_lost_region_is_served_by_others_and_taken_home_again() {
         let mut world = SmallWorld::new(Arc::clone(&topology), START, Arc::new(|_, _| 800.0));
         let mut go = |world: &mut SmallWorld, minutes: u64| {
             let until = world.now() + MINUTE * minutes;
-            drive(world, &mut controller, MINUTE, until, |_, _, _, _| ControlFlow::Continue(()), |_, _, _| {}).unwrap();
+            drive(world, &mut controller, MINUTE, until, |_, _, _, _, _| ControlFlow::Continue(()), |_, _, _| {}).unwrap();
             controller.plan().unwrap().steering.clone()
         };
         let ready = |world: &SmallWorld, region: u16| {
@@ -157,7 +157,7 @@ fn a_tick_without_a_world_keeps_the_plan() {
         &mut controller,
         MINUTE,
         START + MINUTE * 10,
-        |_, _, _, _| {
+        |_, _, _, _, _| {
             ticks += 1;
             if ticks == 7 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         },
@@ -180,7 +180,7 @@ fn a_second_writer_ends_the_loop() {
         &mut controller,
         MINUTE,
         START + MINUTE * 10,
-        |world, _, plan, _| {
+        |world, _, _, plan, _| {
             let newer = Plan { generation: Generation(plan.generation.0 + 5), ..(*plan).clone() };
             forebay_world::World::submit(world, &newer).unwrap();
             ControlFlow::Continue(())
@@ -200,7 +200,7 @@ fn a_steady_load_needs_hardly_any_plan() {
         let mut world = SmallWorld::new(Arc::clone(&topology), START, Arc::new(|cell, _| 700.0 + 50.0 * cell as f64));
         let mut generations = Vec::new();
         let until = START + Duration::from_hours(12);
-        let tick = |_: &mut SmallWorld, _, plan: Arc<Plan>, _| {
+        let tick = |_: &mut SmallWorld, _: &Controller, _, plan: Arc<Plan>, _| {
             generations.push(plan.generation.0);
             ControlFlow::Continue(())
         };

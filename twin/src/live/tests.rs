@@ -254,15 +254,13 @@ impl Lab {
     fn run(&self, world: &mut LiveWorld<Simulated, Inline>, controller: &mut Controller, seconds: u64) {
         let until = world.now() + Duration::from_secs(seconds);
         let period = self.production.controller.period;
-        let guard = |controller: &Controller| controller.guard_memory().clone();
-        let before = guard(controller);
         drive(
             world,
             controller,
             period,
             until,
-            |world, _, _, decision| {
-                world.note(&decision, &before).unwrap();
+            |world, controller, _, _, decision| {
+                world.note(&decision, controller.guard_memory()).unwrap();
                 ControlFlow::Continue(())
             },
             |_, at, error| self.log.borrow_mut().push(format!("{at}: {error}")),

@@ -49,7 +49,7 @@ fn journal(policy_name: &str, hours: u64) -> Vec<u8> {
         &mut controller,
         MINUTE,
         START + Duration::from_hours(hours),
-        |world, seen, plan, decision| {
+        |world, _, seen, plan, decision| {
             log.borrow_mut().tick(&seen, &plan, &decision).unwrap();
             let minute = seen.at.since(START) / MINUTE;
             world.down[..4].fill((70..85).contains(&minute));
@@ -98,7 +98,7 @@ fn slices_that_come_and_go_replay_byte_for_byte() {
         &mut controller,
         MINUTE,
         START + Duration::from_hours(1),
-        |_, seen, plan, decision| {
+        |_, _, seen, plan, decision| {
             log.tick(&seen, &plan, &decision).unwrap();
             counts.push(plan.slices.len());
             gave_way += decision.cells.iter().filter(|cell| cell.gave_way.is_some()).count();

@@ -1,0 +1,333 @@
+//! One edge: a switch, clients behind it, a name server, and forebay that runs it.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant, SystemTime};
+
+use super::crowd::NAME;
+use super::guest;
+use super::lab::{self, BRIDGE, Lab, SINK_PORT, Switch, have, needs};
+
+/// Something that came about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    Slice,
+    Machine(String),
+    Port(String),
+    Serves(String),
+    Answered(String),
+    NoLongerAnswered(String),
+    MachineGone(String),
+    SliceGone,
+}
+
+/// Whether everything is there.
+pub(crate) fn have_all() -> bool {
+    let mut programs = needs(Switch::OpenVswitch).to_vec();
+    programs.extend(["qemu-system-x86_64", "knotd", "kdig", "setpriv"]);
+    programs.extend(guest::NEEDS);
+    have(&programs)
+}
+
+pub(crate) struct Edge {
+    folder: tempfile::TempDir,
+    port: u16,
+    forebay: Option<Child>,
+    knot: Child,
+    lab: Lab,
+    machines: BTreeSet<String>,
+    ports: BTreeSet<String>,
+    serves: BTreeSet<String>,
+    answered: BTreeSet<String>,
+    has_slice: bool,
+    carried: u64,
+}
+
+impl Edge {
+    pub(crate) fn new() -> Edge {
+        let mut lab = Lab::new(1, Switch::OpenVswitch);
+        lab.daemons().unwrap().vsctl(&["set-fail-mode", BRIDGE, "secure"]);
+        // Whoever asks machines how they do comes from behind the uplink, as their clients do.
+        let (switch, sink) = (lab.switch(), lab.sink());
+        switch.run("ip", &["link", "add", "mgmt", "type", "veth", "peer", "name", "mgmt", "netns", sink.name()]);
+        for (namespace, address) in [(switch, "10.67.0.1/30"), (sink, "10.67.0.2/30")] {
+            namespace.run("ip", &["address", "add", address, "dev", "mgmt"]);
+            namespace.run("ip", &["link", "set", "mgmt", "up"]);
+            namespace.run("ethtool", &["-K", "mgmt", "tx", "off", "rx", "off", "tso", "off", "gso", "off", "gro", "off"]);
+        }
+        sink.run("sysctl", &["-q", "net.ipv4.ip_forward=1"]);
+        switch.run("ip", &["route", "add", "10.66.0.0/24", "via", "10.67.0.2"]);
+        let folder = tempfile::Builder::new().prefix("fb").tempdir().unwrap();
+        let port = switch.within(|| UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port());
+        let knot = start_knot(&lab, &folder, port);
+        let edge = Edge {
+            folder,
+            port,
+            forebay: None,
+            knot,
+            lab,
+            machines: BTreeSet::new(),
+            ports: BTreeSet::new(),
+            serves: BTreeSet::new(),
+            answered: BTreeSet::new(),
+            has_slice: false,
+            carried: 0,
+        };
+        let begun = Instant::now();
+        while !edge.dig("www.cdn.test").contains("192.0.2.1") {
+            assert!(begun.elapsed() < Duration::from_secs(60), "knot does not answer: {}", edge.read("knot.log"));
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        edge
+    }
+
+    /// Where the name server answers: asked from within the switch's namespace.
+    pub(crate) fn dns(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.port))
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap_or_default()
+    }
+
+    /// Starts forebay, with a crowd announced from `begins` to `ends` from now.
+    pub(crate) fn start_forebay(&mut self, begins: Duration, ends: Duration) {
+        let at = |span: Duration| {
+            let since = (SystemTime::now() + span).duration_since(SystemTime::UNIX_EPOCH).unwrap();
+            jiff::Timestamp::from_second(since.as_secs() as i64).unwrap().to_string()
+        };
+        let (kernel, initrd) = guest::image().clone();
+        let text = include_str!("edge.toml")
+            .replace("@RUN@", self.folder.path().to_str().unwrap())
+            .replace("@PORT@", &self.port.to_string())
+            .replace("@OVS@", self.lab.path("db.sock").unwrap().to_str().unwrap())
+            .replace("@KERNEL@", kernel.to_str().unwrap())
+            .replace("@INITRD@", initrd.to_str().unwrap())
+            .replace("@BEGINS@", &at(begins))
+            .replace("@ENDS@", &at(ends));
+        fs::write(self.path("edge.toml"), text).unwrap();
+        self.restart_forebay();
+    }
+
+    /// Starts forebay, again where it was started before.
+    pub(crate) fn restart_forebay(&mut self) {
+        let log = File::options().create(true).append(true).open(self.path("forebay.log")).unwrap();
+        let file = self.path("edge.toml");
+        let child = Command::new("setpriv")
+            .args(["--pdeathsig", "TERM", "ip", "netns", "exec", self.lab.switch().name(), env!("CARGO_BIN_EXE_forebay")])
+            .args(["live", file.to_str().unwrap()])
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        self.forebay = Some(child);
+    }
+
+    pub(crate) fn assert_alive(&mut self) {
+        let ended = self.forebay.as_mut().and_then(|child| child.try_wait().unwrap());
+        assert!(ended.is_none(), "forebay ended: {ended:?}\n{}", self.read("forebay.log"));
+    }
+
+    /// Asks forebay to end, and waits until it has.
+    pub(crate) fn stop_forebay(&mut self) {
+        let Some(mut child) = self.forebay.take() else { return };
+        let _ = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_secs(60) {
+            if let Some(status) = child.try_wait().unwrap() {
+                assert!(status.success(), "{status}\n{}", self.read("forebay.log"));
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let _ = child.kill();
+        let _ = child.wait();
+        panic!("forebay does not end\n{}", self.read("forebay.log"));
+    }
+
+    /// Kills forebay without a chance to tidy up.
+    pub(crate) fn kill_forebay(&mut self) {
+        if let Some(mut child) = self.forebay.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    /// What has come about since the last look.
+    pub(crate) fn look(&mut self) -> Vec<Event> {
+        let mut events = Vec::new();
+        let rows = self.lab.daemons().unwrap().vsctl(&["--columns=_uuid", "--format=csv", "--no-headings", "list", "queue"]);
+        let has_slice = !rows.trim().is_empty();
+        if has_slice != self.has_slice {
+            self.has_slice = has_slice;
+            events.push(if has_slice { Event::Slice } else { Event::SliceGone });
+        }
+        let machines = self.guests();
+        events.extend(machines.difference(&self.machines).map(|name| Event::Machine(name.clone())));
+        events.extend(self.machines.difference(&machines).map(|name| Event::MachineGone(name.clone())));
+        self.machines = machines;
+        let flows = self.flows();
+        let ports: BTreeSet<String> =
+            self.bridge_ports().into_iter().filter(|(_, number)| flows.contains(&format!("in_port={number}"))).map(|(name, _)| name).collect();
+        events.extend(ports.difference(&self.ports).map(|name| Event::Port(name.clone())));
+        self.ports = ports;
+        let serves: BTreeSet<String> =
+            (10..30).map(|host| format!("10.66.0.{host}")).filter(|address| self.fetch(address)).collect();
+        events.extend(serves.difference(&self.serves).map(|address| Event::Serves(address.clone())));
+        self.serves = serves;
+        let answered: BTreeSet<String> = self.dig(NAME).lines().map(str::to_owned).filter(|line| !line.is_empty()).collect();
+        events.extend(answered.difference(&self.answered).map(|address| Event::Answered(address.clone())));
+        events.extend(self.answered.difference(&answered).map(|address| Event::NoLongerAnswered(address.clone())));
+        self.answered = answered;
+        self.carried = self.carried.max(self.class_bytes());
+        events
+    }
+
+    /// Guests that serve now.
+    pub(crate) fn serving(&self) -> usize {
+        self.serves.len()
+    }
+
+    /// Most that the classes of slices were seen to have carried \[bytes\].
+    pub(crate) fn slice_carried(&self) -> u64 {
+        self.carried
+    }
+
+    /// Whether nothing of forebay's is there: no guest, no port, no row, no record.
+    pub(crate) fn is_empty(&mut self) -> bool {
+        self.left().is_empty()
+    }
+
+    /// What of forebay's is there.
+    pub(crate) fn left(&mut self) -> String {
+        let mut left: Vec<String> = self.guests().into_iter().collect();
+        left.extend(self.bridge_ports().into_iter().map(|(name, _)| name).filter(|name| name.starts_with("fb")));
+        for table in ["queue", "qos"] {
+            let rows = self.lab.daemons().unwrap().vsctl(&["--columns=_uuid", "--format=csv", "--no-headings", "list", table]);
+            left.extend(rows.lines().filter(|line| !line.trim().is_empty()).map(|row| format!("{table} {row}")));
+        }
+        left.extend(self.dig(NAME).lines().map(str::to_owned));
+        left.join(", ")
+    }
+
+    /// Whether the journal of every term comes out byte for byte.
+    pub(crate) fn assert_journal_replays(&self) {
+        let mut replayed = 0;
+        for entry in fs::read_dir(self.path("state")).unwrap() {
+            let path = entry.unwrap().path();
+            if path.file_name().unwrap().to_str().unwrap().starts_with("journal-") {
+                let output = Command::new(env!("CARGO_BIN_EXE_forebay")).arg("replay").arg(&path).output().unwrap();
+                let said = String::from_utf8_lossy(&output.stdout).into_owned();
+                assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+                println!("   {}", said.lines().next().unwrap_or_default());
+                replayed += 1;
+            }
+        }
+        assert!(replayed > 0);
+    }
+
+    fn guests(&self) -> BTreeSet<String> {
+        let folder = self.path("machines");
+        let found = fs::read_dir(folder).into_iter().flatten().flatten();
+        found.map(|entry| entry.file_name().into_string().unwrap()).filter(|name| name.contains("vm")).collect()
+    }
+
+    fn bridge_ports(&mut self) -> Vec<(String, String)> {
+        let ports = self.lab.daemons().unwrap().vsctl(&["--columns=name,ofport", "--format=csv", "--no-headings", "list", "interface"]);
+        let pair = |line: &str| {
+            let (name, number) = line.split_once(',')?;
+            Some((name.trim_matches('"').to_owned(), number.to_owned()))
+        };
+        ports.lines().filter_map(pair).filter(|(name, _)| name.starts_with("fb")).collect()
+    }
+
+    fn flows(&self) -> String {
+        let control = self.lab.path(&format!("{BRIDGE}.mgmt")).unwrap();
+        let output = Command::new("ovs-ofctl")
+            .args(["-O", "OpenFlow13", "dump-flows", &format!("unix:{}", control.display())])
+            .output()
+            .unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    fn class_bytes(&self) -> u64 {
+        let text = self.lab.switch().run("tc", &["-s", "class", "show", "dev", SINK_PORT]);
+        let sent = text.lines().filter_map(|line| line.trim().strip_prefix("Sent ")?.split(' ').next()?.parse::<u64>().ok());
+        sent.max().unwrap_or(0)
+    }
+
+    /// Whether a client behind the uplink gets a page.
+    fn fetch(&self, address: &str) -> bool {
+        let address: SocketAddr = format!("{address}:80").parse().unwrap();
+        self.lab.sink().within(|| {
+            let Ok(mut stream) = TcpStream::connect_timeout(&address, Duration::from_millis(30)) else { return false };
+            let _ = stream.set_read_timeout(Some(Duration::from_secs(2)));
+            let mut answer = String::new();
+            stream.write_all(b"GET /health HTTP/1.0\r\n\r\n").is_ok()
+                && stream.read_to_string(&mut answer).is_ok()
+                && answer.contains(" 200 ")
+        })
+    }
+
+    fn dig(&self, name: &str) -> String {
+        let port = self.port.to_string();
+        self.lab.switch().run("kdig", &["@127.0.0.1", "-p", &port, "+short", "+timeout=2", "+retry=2", "+norec", name, "A"])
+    }
+}
+
+fn start_knot(lab: &Lab, folder: &tempfile::TempDir, port: u16) -> Child {
+    let run = folder.path().to_str().unwrap();
+    let secret = "c3RlZXJpbmctaXMtdGVzdGVkLXdpdGgtdGhpcw==";
+    fs::write(folder.path().join("dns.key"), format!("hmac-sha256:steer:{secret}\n")).unwrap();
+    private(&folder.path().join("dns.key"));
+    let zone = "$ORIGIN cdn.test.\n$TTL 300\n@ SOA ns hostmaster 1 3600 600 86400 10\n@ NS ns\nns A 127.0.0.1\nwww A 192.0.2.1\n";
+    fs::write(folder.path().join("cdn.test.zone"), zone).unwrap();
+    let configuration = format!(
+        "server:\n    rundir: \"{run}\"\n    listen: 127.0.0.1@{port}\n    edns-client-subnet: on\n    udp-workers: 1\n    tcp-workers: 1\n\
+         database:\n    storage: \"{run}\"\nlog:\n  - target: stderr\n    any: info\n\
+         key:\n  - id: steer\n    algorithm: hmac-sha256\n    secret: {secret}\n\
+         acl:\n  - id: steering\n    key: steer\n    action: [update, transfer]\n\
+         mod-dnstap:\n  - id: tap\n    sink: unix:{run}/tap.sock\n    identity: knot\n    log-queries: on\n    log-responses: off\n\
+         template:\n  - id: default\n    storage: \"{run}\"\n    file: \"%s.zone\"\n    global-module: [mod-dnstap/tap]\n\
+         zone:\n  - domain: cdn.test.\n    zonefile-sync: -1\n    acl: steering\n"
+    );
+    fs::write(folder.path().join("knot.conf"), configuration).unwrap();
+    lab::daemon(lab.switch().name(), folder.path(), "knotd", &["-c", &format!("{run}/knot.conf")])
+}
+
+fn private(path: &std::path::Path) {
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+impl Drop for Edge {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = self.read("forebay.log");
+            let tail: Vec<&str> = log.lines().rev().take(60).collect();
+            eprintln!("forebay said last:\n{}", tail.into_iter().rev().collect::<Vec<_>>().join("\n"));
+        }
+        self.kill_forebay();
+        // Guests outlive whoever started them.
+        for entry in fs::read_dir(self.path("machines")).into_iter().flatten().flatten() {
+            for file in fs::read_dir(entry.path()).into_iter().flatten().flatten() {
+                if file.file_name() == "pid"
+                    && let Some(pid) = fs::read_to_string(file.path()).ok().and_then(|pid| pid.trim().parse::<u32>().ok())
+                {
+                    let _ = Command::new("kill").args(["-KILL", &pid.to_string()]).status();
+                }
+            }
+        }
+        let _ = self.knot.kill();
+        let _ = self.knot.wait();
+    }
+}

@@ -1,0 +1,72 @@
+//! Production for real, and nothing mocked: Knot tells of its queries by dnstap, `forebay live` forecasts a crowd, QEMU boots
+//! guests, Open vSwitch keeps them to their slices, and Knot answers with their addresses. Then the crowd goes home.
+//!
+//! ```text
+//!   load ──▶ knot ──dnstap──▶ forebay ──QMP──▶ qemu ── tap ┐
+//!             ▲                  │ OVSDB                  br0 ── sink: clients
+//!             └──── RFC 2136 ────┘
+//! ```
+//!
+//! Needs root and programs: `FOREBAY_SERVERS=required cargo test --workspace --test live -- --ignored --nocapture`.
+
+mod crowd;
+mod edge;
+#[path = "../../adapters/tests/machines/guest.rs"]
+#[allow(dead_code, reason = "made for the tests of adapters, which use all of it")]
+mod guest;
+#[path = "../../adapters/tests/slices/lab.rs"]
+#[allow(dead_code, reason = "made for the tests of adapters, which use all of it")]
+mod lab;
+
+use std::time::{Duration, Instant};
+
+use crowd::Crowd;
+use edge::{Edge, Event};
+
+#[test]
+#[ignore = "needs root, knot, qemu and openvswitch"]
+fn a_guest_stands_before_the_crowd_comes_and_is_gone_after_it() {
+    if !edge::have_all() {
+        return;
+    }
+    let mut edge = Edge::new();
+    let begun = Instant::now();
+    // Two requests a second; from the second minute on a crowd of forty, for a minute. It is announced.
+    let crowd_begins = Duration::from_secs(100);
+    let crowd_ends = crowd_begins + Duration::from_secs(60);
+    let all_ends = crowd_ends + Duration::from_secs(60);
+    let crowd = Crowd::start(edge.dns(), begun, vec![(crowd_begins, 2.0), (crowd_ends, 40.0), (all_ends, 2.0)]);
+    edge.start_forebay(crowd_begins, crowd_ends);
+
+    let mut events: Vec<(Duration, Event)> = Vec::new();
+    let mut most = 0;
+    while begun.elapsed() < all_ends + Duration::from_secs(240) {
+        edge.assert_alive();
+        for event in edge.look() {
+            println!("   {:6.1} s  {event:?}", begun.elapsed().as_secs_f64());
+            events.push((begun.elapsed(), event));
+        }
+        most = most.max(edge.serving());
+        if begun.elapsed() > all_ends && edge.is_empty() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    let sent = crowd.stop();
+    let first = |wanted: fn(&Event) -> bool| events.iter().find(|(_, event)| wanted(event)).map(|(at, _)| *at);
+    let second_guest = events.iter().filter(|(_, event)| matches!(event, Event::Serves(_))).nth(1).map(|(at, _)| *at);
+    println!("   {sent} queries sent; most that served at the same time: {most}");
+    let slice = first(|event| matches!(event, Event::Slice)).expect("a slice stands");
+    let machine = first(|event| matches!(event, Event::Machine(_))).expect("a guest is made");
+    let port = first(|event| matches!(event, Event::Port(_))).expect("a port has rules");
+    let serves = first(|event| matches!(event, Event::Serves(_))).expect("a guest serves");
+    let answered = first(|event| matches!(event, Event::Answered(_))).expect("a guest is answered");
+    assert!(slice <= machine && machine <= port && port <= serves && serves <= answered, "{events:?}");
+    assert!(most >= 2, "the crowd needs two");
+    assert!(second_guest.expect("two guests served") < crowd_begins, "it stood too late: {events:?}");
+    assert!(edge.slice_carried() > 1000, "what guests serve goes through their slice");
+    assert!(edge.is_empty(), "something of ours is left: {}", edge.left());
+    edge.stop_forebay();
+    assert!(edge.is_empty(), "something of ours is left: {}", edge.left());
+    edge.assert_journal_replays();
+}
