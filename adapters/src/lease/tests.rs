@@ -208,6 +208,20 @@ fn damage_is_said_and_no_epoch_is_guessed() {
 }
 
 #[test]
+fn a_crash_before_the_first_record_is_in_nobodys_way() {
+    let bench = Bench::new();
+    let mut first = bench.instance(1);
+    fs::write(bench.folder.path().join("held-1"), "").unwrap();
+    fs::write(bench.folder.path().join("lease.json.new"), "{\"epo").unwrap();
+    let term = take(&mut first);
+    assert_eq!(term.epoch(), 1);
+    // One before the second: its lock is there, its record is not.
+    fs::write(bench.folder.path().join("held-2"), "").unwrap();
+    drop(term);
+    assert_eq!(take(&mut first).epoch(), 2);
+}
+
+#[test]
 fn two_starts_are_never_the_same_holder() {
     let (one, two) = (Holder::here().unwrap(), Holder::here().unwrap());
     assert_eq!((&one.host, one.pid), (&two.host, std::process::id()));
