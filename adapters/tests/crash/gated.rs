@@ -12,7 +12,8 @@ use forebay_adapters::lease::{Acquired, Holder, Lease, LeaseTerms, Term, Waiting
 use forebay_adapters::machines::fake::{FakeExecutor, FakeHypervisor};
 use forebay_adapters::machines::{Image, MachineCapabilities, MachineError, MachineExecutor, MachineSpec, Owner};
 use forebay_world::{Bytes, Duration, Generation, Timestamp, VmId};
-use tempfile::TempDir;
+
+use super::child::folder;
 
 const CAN: MachineCapabilities = MachineCapabilities {
     graceful_stop: true,
@@ -55,7 +56,7 @@ fn gate(term: &Term, switch: &KillSwitch, audit: &Arc<Mutex<Audit>>) -> Gate {
 
 #[test]
 fn an_executor_writes_while_lease_and_switch_let_it_and_all_of_it_is_written_down() {
-    let folder = TempDir::new().unwrap();
+    let folder = folder();
     let nanos = Arc::new(AtomicU64::new(1));
     let hypervisor = FakeHypervisor::default();
     let owner: Owner = "crash".parse().unwrap();

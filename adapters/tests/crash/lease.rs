@@ -12,9 +12,8 @@ use std::time::{Duration, Instant};
 use forebay_adapters::lease::{Acquired, Holder, Lease, LeaseTerms, Term, Waiting};
 use rustix::process::Signal;
 use rustix::time::{ClockId, clock_gettime};
-use tempfile::TempDir;
 
-use super::child::{Process, poll, say, wait_for_word};
+use super::child::{Process, folder, poll, say, wait_for_word};
 
 /// Of the instances that are stopped by hand.
 const TERMS: LeaseTerms = LeaseTerms {
@@ -151,7 +150,7 @@ fn writes(term: &Term, folder: &Path) {
 
 /// The first is stopped at a point, the second takes over, the first wakes.
 fn stop_at(point: &str, is_writing: bool) {
-    let folder = TempDir::new().unwrap();
+    let folder = folder();
     let mut first = Process::start("holder", folder.path(), point);
     let mut lease = second(folder.path());
     let mut words = first.wait_for(&format!("at {point}"));
@@ -223,7 +222,7 @@ fn killed_at_any_point_it_is_followed_at_once() {
     thread::scope(|scope| {
         for (point, _) in POINTS {
             scope.spawn(move || {
-                let folder = TempDir::new().unwrap();
+                let folder = folder();
                 let first = Process::start("holder", folder.path(), point);
                 let mut lease = second(folder.path());
                 first.wait_for(&format!("at {point}"));
@@ -240,7 +239,7 @@ fn killed_at_any_point_it_is_followed_at_once() {
 
 #[test]
 fn killed_while_stopped_amid_a_write_it_is_followed_at_once() {
-    let folder = TempDir::new().unwrap();
+    let folder = folder();
     let first = Process::start("holder", folder.path(), "half written");
     let mut lease = second(folder.path());
     first.wait_for("at half written");
@@ -270,7 +269,7 @@ impl Luck {
 
 #[test]
 fn however_three_are_stopped_and_killed_their_writes_never_interleave() {
-    let folder = TempDir::new().unwrap();
+    let folder = folder();
     let start = || {
         let process = Process::start("contender", folder.path(), "");
         process.wait_for("there");
