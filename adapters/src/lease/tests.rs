@@ -148,7 +148,7 @@ fn the_gate_holds_the_right_to_write_from_one_write_to_the_next() {
     let stopped = gate.pass("start vm-8").unwrap_err();
     assert_eq!(
         stopped.to_string(),
-        "stopped before start vm-8: the lease of epoch 1 ran out 0 s ago without a renewal"
+        "stopped before start vm-8: the lease of epoch 1 ran out 0.0 s ago without a renewal"
     );
     take(&mut second).write("w", || ()).unwrap();
 }

@@ -172,7 +172,7 @@ fn stop_at(point: &str, is_writing: bool) {
         let told = told.unwrap();
         let Waiting::WriteUnderWay { holder: Some(holder), waited, .. } = &told else { panic!("{point}: {told}") };
         assert_eq!(holder.pid, first.pid());
-        assert!(waited.as_secs_f64() > 0.5 && told.to_string().contains(&format!("kill -9 {}", first.pid())), "{told}");
+        assert!(!waited.is_zero() && told.to_string().contains(&format!("kill -9 {}", first.pid())), "{told}");
         if point != "looking" {
             assert!(told.to_string().contains(&format!("process {}, epoch 1: first", first.pid())), "{told}");
         }
@@ -201,7 +201,9 @@ fn stop_at(point: &str, is_writing: bool) {
     assert_eq!(said["first"] == "done", first_done, "{point}: {said:?}");
     assert_eq!(said["renewal"] == "done", point == "renewed", "{point}: {said:?}");
     assert!(said["second"].starts_with("stopped before second: "), "{point}: {said:?}");
-    let refused = ["fenced: this is epoch 1, and epoch 2 has begun", "the lease of epoch 1 ran out "];
+    // Or whoever waits was just looking.
+    let refused =
+        ["fenced: this is epoch 1, and epoch 2 has begun", "the lease of epoch 1 ran out ", "locked: another"];
     assert!(refused.iter().any(|why| said["second"].contains(why)), "{point}: {said:?}");
     let mut expected = vec![1; if first_done { 2 } else { 0 }];
     expected.extend([2; 6]);
