@@ -44,7 +44,7 @@ pub enum TermError {
         now: u64,
     },
     /// It was not renewed in time, by this instance's own clock. This term is over for good; take the lease again.
-    #[error("the lease of epoch {epoch} ran out {late} ago without a renewal")]
+    #[error("the lease of epoch {epoch} ran out {:.1} s ago without a renewal", late.as_secs_f64())]
     Lapsed {
         /// The epoch of this term.
         epoch: u64,

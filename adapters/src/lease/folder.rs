@@ -38,13 +38,18 @@ pub(super) struct Seen {
     renewed: Vec<u8>,
 }
 
+/// A lock that is let go when this is. Unlocked by word: a program that is just being started holds all that is open for a
+/// moment, until it is that program.
+#[derive(Debug)]
+pub(super) struct Locked(File);
+
 /// On what ground the lease may be taken.
 #[derive(Debug)]
 pub(super) enum Ground {
     /// Nobody has it.
     Free,
     /// The process of its holder is no more, as this lock of its own shows.
-    Ended(#[expect(dead_code, reason = "held for as long as it is judged by")] File),
+    Ended(#[expect(dead_code, reason = "held for as long as it is judged by")] Locked),
     /// Its holder is silent.
     Lapsed,
 }
@@ -70,13 +75,18 @@ impl Folder {
 
     pub(super) fn record(&self) -> Result<Record, LeaseError> {
         let path = self.0.join("lease.json");
-        let Some(text) = read(&path)? else {
-            // Where a lease was, its record is: it is never taken away.
-            let past = self.epochs()?.last().copied();
-            return match past {
-                None => Ok(Record { epoch: 0, holder: None, duration: Duration::ZERO }),
-                Some(epoch) => Err(LeaseError::Damaged { path, what: format!("it is gone, but epoch {epoch} was") }),
-            };
+        let text = match read(&path)? {
+            Some(text) => text,
+            // Renewals come after the first record, and a record is never taken away.
+            None => match read(&self.0.join("renewed"))? {
+                None => return Ok(Record { epoch: 0, holder: None, duration: Duration::ZERO }),
+                // The first may have come just now.
+                Some(renewed) => read(&path)?.ok_or_else(|| {
+                    let epoch = String::from_utf8_lossy(&renewed);
+                    let epoch = epoch.split(' ').next().unwrap_or_default().trim_start_matches('0');
+                    LeaseError::Damaged { path: path.clone(), what: format!("it is gone, but epoch {epoch} was") }
+                })?,
+            },
         };
         serde_json::from_slice(&text).map_err(|error| LeaseError::Damaged { path, what: error.to_string() })
     }
@@ -91,13 +101,14 @@ impl Folder {
 
     /// Begins a term, under the lock of [`Folder::lock_writing_alone`]: when this returns it is on the disk. What comes back
     /// is to be kept for the length of the term.
-    pub(super) fn begin(&self, epoch: u64, holder: &Holder, duration: Duration) -> Result<File, LeaseError> {
+    pub(super) fn begin(&self, epoch: u64, holder: &Holder, duration: Duration) -> Result<Locked, LeaseError> {
         let path = self.held(epoch);
-        let held = open(&path)?;
-        if !try_lock(&held, FlockOperation::NonBlockingLockExclusive).map_err(unusable(&path, "lock it"))? {
+        let held =
+            try_lock(open(&path)?, FlockOperation::NonBlockingLockExclusive).map_err(unusable(&path, "lock it"))?;
+        let Some(held) = held else {
             let what = format!("locked, though epoch {epoch} has not begun");
             return Err(LeaseError::Damaged { path, what });
-        }
+        };
         self.write(&Record { epoch, holder: Some(holder.clone()), duration })?;
         self.note_renewal(epoch, 0)?;
         for past in self.epochs()?.into_iter().filter(|past| *past < epoch) {
@@ -131,23 +142,22 @@ impl Folder {
 
     /// The lock of an epoch's process, where it lets it be taken: the process has ended. Where the file is gone nothing can
     /// be told.
-    pub(super) fn lock_of_ended(&self, epoch: u64) -> Result<Option<File>, LeaseError> {
+    pub(super) fn lock_of_ended(&self, epoch: u64) -> Result<Option<Locked>, LeaseError> {
         let path = self.held(epoch);
         let file = match File::open(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             opened => opened.map_err(unusable(&path, "open it"))?,
         };
-        let locked = try_lock(&file, FlockOperation::NonBlockingLockShared).map_err(unusable(&path, "lock it"))?;
-        Ok(locked.then_some(file))
+        try_lock(file, FlockOperation::NonBlockingLockShared).map_err(unusable(&path, "lock it"))
     }
 
     /// For the length of a write, beside others of the same term; `None` while somebody takes over.
-    pub(super) fn lock_writing(&self) -> Result<Option<File>, LeaseError> {
+    pub(super) fn lock_writing(&self) -> Result<Option<Locked>, LeaseError> {
         self.try_lock_writing(FlockOperation::NonBlockingLockShared)
     }
 
     /// To take over, or to release; `None` while a write is under way.
-    pub(super) fn lock_writing_alone(&self) -> Result<Option<File>, LeaseError> {
+    pub(super) fn lock_writing_alone(&self) -> Result<Option<Locked>, LeaseError> {
         self.try_lock_writing(FlockOperation::NonBlockingLockExclusive)
     }
 
@@ -162,10 +172,8 @@ impl Folder {
         Some(text.trim().to_owned()).filter(|text| !text.is_empty())
     }
 
-    fn try_lock_writing(&self, how: FlockOperation) -> Result<Option<File>, LeaseError> {
-        let file = self.writing()?;
-        let locked = try_lock(&file, how).map_err(unusable(&self.writing_path(), "lock it"))?;
-        Ok(locked.then_some(file))
+    fn try_lock_writing(&self, how: FlockOperation) -> Result<Option<Locked>, LeaseError> {
+        try_lock(self.writing()?, how).map_err(unusable(&self.writing_path(), "lock it"))
     }
 
     fn writing(&self) -> Result<File, LeaseError> {
@@ -191,14 +199,21 @@ impl Folder {
     }
 }
 
+impl Drop for Locked {
+    fn drop(&mut self) {
+        // Where that fails, closing it does as much.
+        let _ = flock(&self.0, FlockOperation::NonBlockingUnlock);
+    }
+}
+
 /// Notes what is written, for whoever waits; what cannot be noted is no reason not to write.
-pub(super) fn note_write(writing: &File, note: &str) {
+pub(super) fn note_write(writing: &Locked, note: &str) {
     let mut end = note.len().min(NOTE_BYTES_MOST);
     while !note.is_char_boundary(end) {
         end -= 1;
     }
     let padded = format!("{:NOTE_BYTES_MOST$}", &note[..end]);
-    let _ = writing.write_all_at(padded.as_bytes(), 0);
+    let _ = writing.0.write_all_at(padded.as_bytes(), 0);
 }
 
 fn open(path: &Path) -> Result<File, LeaseError> {
@@ -209,10 +224,10 @@ fn open_plain(path: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path)
 }
 
-fn try_lock(file: &File, how: FlockOperation) -> io::Result<bool> {
-    match flock(file, how) {
-        Ok(()) => Ok(true),
-        Err(rustix::io::Errno::WOULDBLOCK) => Ok(false),
+fn try_lock(file: File, how: FlockOperation) -> io::Result<Option<Locked>> {
+    match flock(&file, how) {
+        Ok(()) => Ok(Some(Locked(file))),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
         Err(error) => Err(error.into()),
     }
 }

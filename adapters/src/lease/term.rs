@@ -1,14 +1,13 @@
 //! The time in which one instance holds the lease.
 
 use std::fmt;
-use std::fs::File;
 use std::process;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use forebay_world::Duration;
 
-use super::folder::{self, Folder, Record};
+use super::folder::{self, Folder, Locked, Record};
 use super::{BootClock, Holder, LeaseTerms, TermError};
 use crate::gate::{Gate, Permit};
 
@@ -22,7 +21,7 @@ pub struct Term(Arc<Inner>);
 /// The right to write, for as long as this is kept. Whoever wants to take over waits for it: keep it for one write.
 #[derive(Debug)]
 pub struct WriteGuard {
-    writing: File,
+    writing: Locked,
 }
 
 struct Inner {
@@ -34,7 +33,7 @@ struct Inner {
     renewal: Mutex<Renewal>,
     is_released: AtomicBool,
     /// The lock by which others see that this process lives.
-    held: Mutex<Option<File>>,
+    held: Mutex<Option<Locked>>,
 }
 
 struct Renewal {
@@ -51,7 +50,7 @@ impl Term {
         terms: LeaseTerms,
         clock: BootClock,
         began: Duration,
-        held: File,
+        held: Locked,
     ) -> Term {
         Term(Arc::new(Inner {
             folder,

@@ -148,7 +148,7 @@ fn the_gate_holds_the_right_to_write_from_one_write_to_the_next() {
     let stopped = gate.pass("start vm-8").unwrap_err();
     assert_eq!(
         stopped.to_string(),
-        "stopped before start vm-8: the lease of epoch 1 ran out 0 s ago without a renewal"
+        "stopped before start vm-8: the lease of epoch 1 ran out 0.0 s ago without a renewal"
     );
     take(&mut second).write("w", || ()).unwrap();
 }
@@ -205,6 +205,20 @@ fn damage_is_said_and_no_epoch_is_guessed() {
     let wrong = LeaseTerms { duration: SECOND, renew_every: SECOND };
     let error = Lease::open(bench.folder.path(), Holder::here().unwrap(), wrong).unwrap_err();
     assert!(error.to_string().contains("three times"), "{error}");
+}
+
+#[test]
+fn a_crash_before_the_first_record_is_in_nobodys_way() {
+    let bench = Bench::new();
+    let mut first = bench.instance(1);
+    fs::write(bench.folder.path().join("held-1"), "").unwrap();
+    fs::write(bench.folder.path().join("lease.json.new"), "{\"epo").unwrap();
+    let term = take(&mut first);
+    assert_eq!(term.epoch(), 1);
+    // One before the second: its lock is there, its record is not.
+    fs::write(bench.folder.path().join("held-2"), "").unwrap();
+    drop(term);
+    assert_eq!(take(&mut first).epoch(), 2);
 }
 
 #[test]

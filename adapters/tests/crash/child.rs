@@ -9,6 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, set_parent_process_death_signal, waitpid};
+use tempfile::TempDir;
 
 /// Longest that anything is waited for: machines that test are busy.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -42,6 +43,11 @@ pub(crate) fn say(what: &str) {
 pub(crate) fn wait_for_word() {
     let mut line = String::new();
     std::io::stdin().read_line(&mut line).unwrap();
+}
+
+/// A folder in memory where there is one: how soon another takes over is not to be a matter of how busy the disk is.
+pub(crate) fn folder() -> TempDir {
+    TempDir::new_in("/dev/shm").or_else(|_| TempDir::new()).unwrap()
 }
 
 /// A process of the test's, gone when this is.

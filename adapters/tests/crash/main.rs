@@ -4,5 +4,6 @@
 //! folder of the test's, and they end with it.
 
 mod child;
+mod gated;
 mod lease;
 mod records;

@@ -6,9 +6,8 @@ use forebay_adapters::audit::{self, Audit, Entry, Outcome, Text};
 use forebay_adapters::lease::{Holder, Lease, LeaseTerms};
 use forebay_adapters::ledger::{self, Durability, Ledger, Past};
 use forebay_world::Timestamp;
-use tempfile::TempDir;
 
-use super::child::{Process, poll, say};
+use super::child::{Process, folder, poll, say};
 
 /// The number that a ledger has reached: a snapshot is the last one, each change one more.
 fn reached(past: Option<&Past<u64>>) -> u64 {
@@ -50,7 +49,7 @@ pub(crate) fn writer(folder: &Path) {
 
 #[test]
 fn killed_at_any_time_what_counted_as_written_is_there_and_the_chain_holds() {
-    let folder = TempDir::new().unwrap();
+    let folder = folder();
     let mut last = 0;
     for round in 0..12 {
         let process = Process::start("writer", folder.path(), "");
