@@ -243,7 +243,7 @@ fn check(spec: &ProductionSpec, text: &str, folder: &Path, findings: &mut Findin
     check_policy(spec, &site, findings);
     let mandates = live::check_mandates(&spec.live, &site.topology, findings);
     remarks.extend(network::remarks(&site, &networks));
-    let production = Production {
+    let mut production = Production {
         name: heading.name.get_ref().clone(),
         owner: owner?,
         state,
@@ -271,9 +271,12 @@ fn check(spec: &ProductionSpec, text: &str, folder: &Path, findings: &mut Findin
         remarks,
         resolved: toml::to_string(spec).unwrap_or_default(),
     };
-    needs::check(&production, spec, findings);
-    let mut production = production;
-    production.remarks.extend(needs::remarks(&production));
+    // What is missing may be what something else was meant to be.
+    if findings.0.is_empty() {
+        needs::check(&production, spec, findings);
+    }
+    let more = needs::remarks(&production);
+    production.remarks.extend(more);
     Some(production)
 }
 

@@ -82,7 +82,12 @@ fn ask(targets: Vec<Target>, patience: Wait) -> Vec<Reached> {
     let deadline = Instant::now() + patience;
     loop {
         match receiver.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-            Ok((at, outcome)) => reached[at].outcome = outcome,
+            Ok((at, outcome)) => {
+                // An error that says where it was says it once.
+                let place = format!("{}: ", reached[at].name);
+                let once = |what: String| what.strip_prefix(&place).map_or(what.clone(), str::to_owned);
+                reached[at].outcome = outcome.map_err(|why| Unreached { what: once(why.what), ..why });
+            }
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return reached,
         }
     }

@@ -316,10 +316,12 @@ fn check_rails(spec: &ProductionSpec, given: &SteeringSpec, findings: &mut Findi
     let every = spec.dns.as_ref().map(|dns| &dns.get_ref().ttl);
     for class in &spec.class {
         if let Some(ttl) = class.get_ref().ttl.as_ref().or(every) {
+            // A default stands nowhere.
+            let place = if ttl.span().is_empty() { rails.ttl_least.span() } else { ttl.span() };
             findings.require(
                 ttl.get_ref() >= rails.ttl_least.get_ref(),
-                ttl.span(),
-                || format!("`ttl` is {}", ttl.get_ref()),
+                place,
+                || format!("`ttl` of class \"{}\" is {}", class.get_ref().name.get_ref(), ttl.get_ref()),
                 &format!("at least `ttl_least` of [steering.rails], {}", rails.ttl_least.get_ref()),
                 "raise it, or lower that",
             );

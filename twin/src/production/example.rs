@@ -45,7 +45,8 @@ pub fn text(found: &Surroundings) -> String {
         (Some(cpus), Some(memory)) => writeln!(
             text,
             "# {} has {cpus} processors and {memory} of memory; what the host itself needs is left out.",
-            comment(&host.name)
+            comment(&host.name),
+            memory = Bytes(memory.0 >> 20 << 20),
         ),
         _ => writeln!(text, "# What the host has was not seen: processors and memory are made up."),
     };

@@ -140,7 +140,7 @@ fn check_image(flavour: &str, spec: &Spanned<ImageSpec>, folder: &Path, findings
             "one line",
             "put a blank between its words",
         );
-        template("command_line", text.get_ref(), text.span(), findings)
+        template("`command_line`", text.get_ref(), text.span(), findings)
     });
     let local = match (&spec.disk, &spec.kernel) {
         (Some(disk), Some(_)) => {

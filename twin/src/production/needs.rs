@@ -135,15 +135,19 @@ fn check_region(
     }
     if kinds[0] {
         let missing = [
-            ("a network", network.is_none(), "addresses = \"10.20.0.0/24\"` and an `executor"),
-            ("`addresses`", network.is_some_and(|network| network.addresses.is_none()), "addresses = \"10.20.0.0/24\""),
-            ("a `bridge`", network.is_some_and(|network| network.bridge.is_none()), "bridge = \"br0\""),
+            ("no network", network.is_none(), "addresses = \"10.20.0.0/24\"` and an `executor"),
+            (
+                "no `addresses`",
+                network.is_some_and(|network| network.addresses.is_none()),
+                "addresses = \"10.20.0.0/24\"",
+            ),
+            ("no `bridge`", network.is_some_and(|network| network.bridge.is_none()), "bridge = \"br0\""),
         ];
         for (what, is_missing, example) in missing {
             if is_missing {
                 findings.add(
                     place.clone(),
-                    format!("region \"{name}\" may be written, and its machines have not {what}"),
+                    format!("region \"{name}\" may be written, and its machines have {what}"),
                     "machines on hosts of ours are attached to a bridge, with an address of ours",
                     format!("add `{example}` to `[network.{name}]`"),
                 );

@@ -338,7 +338,7 @@ fn machines_most(site: &Site, region: RegionId) -> u64 {
     let topology = &site.topology;
     let flavours = || topology.classes.iter().map(|class| &topology.flavours[class.flavour.index()]);
     let hosts = topology.hosts.iter().filter(|host| host.region == region);
-    let ratio = |has: u64, needs: u64| if needs == 0 { u64::MAX } else { has / needs };
+    let ratio = |has: u64, needs: u64| has.checked_div(needs).unwrap_or(u64::MAX);
     hosts
         .map(|host| {
             let fit = flavours().map(|flavour| {

@@ -61,8 +61,8 @@ impl Template {
             let (word, rest) = text[from..].split_at(length);
             let closing = if doubled { "}}" } else { "}" };
             if word.is_empty() || !rest.starts_with(closing) {
-                plain.push_str(&text[open..from]);
-                at = from;
+                plain.push('{');
+                at = open + 1;
                 continue;
             }
             at = from + length + closing.len();
@@ -126,7 +126,7 @@ mod tests {
             ("ip={address}/{prefix_length} via {gateway}", "ip=10.20.0.7/24 via 10.20.0.1"),
             ("{vm} {class} {region}", "vm-7 video ams"),
             ("a: { b: {c: d} }\n{\"e\": {}}", "a: { b: {c: d} }\n{\"e\": {}}"),
-            ("${{HOME}} {{ds}} {{ v1.name }}", "${HOME} {ds} {{ v1.name }}"),
+            ("${HOME} ${{name}} {{ds}} {{ v1.name }}", "${HOME} ${name} {ds} {{ v1.name }}"),
             ("{", "{"),
             ("{{address}", "{10.20.0.7"),
         ] {

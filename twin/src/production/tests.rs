@@ -64,7 +64,10 @@ fn a_whole_file_is_read_as_it_says() {
     let large = production.image(FlavourId(0)).unwrap();
     assert!(matches!(large.image(true, &filling), Some(Image::Provider { .. })));
     let told = large.user_data(&filling).unwrap();
-    assert!(told.contains("hostname: vm-7\n") && told.contains("region=ams class=web home=${HOME}"), "{told}");
+    assert!(
+        told.contains("hostname: vm-7\n") && told.contains("region=ams class=web home=${HOME} name=${name}"),
+        "{told}"
+    );
     assert!(told.contains("- { systemctl: restart }"), "{told}");
 
     let mut queries = production.queries.clone().unwrap();
@@ -131,12 +134,12 @@ fn what_may_be_written_needs_what_it_is_written_with() {
         (
             "addresses = \"10.20.0.0/24\"\ngateway = \"10.20.0.1\"\nreserved = [\"10.20.0.2\", \"10.20.0.240/28\"]\npublic = \"192.0.2.0/24\"",
             "",
-            "its machines have not `addresses`",
+            "its machines have no `addresses`",
         ),
         (
             "executor = { kind = \"ovs\", database = \"unix:/run/openvswitch/db.sock\", bridge = \"br0\", port = \"uplink\" }",
             "",
-            "its machines have not a `bridge`",
+            "its machines have no `bridge`",
         ),
         (
             "kind = \"ovs\", database = \"unix:/run/openvswitch/db.sock\", bridge = \"br0\", port = \"uplink\"",
@@ -213,7 +216,7 @@ fn slips() -> impl Strategy<Value = Vec<(usize, usize, String)>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(1000))]
 
     /// Whatever happens to a good file, it is read or refused with something to say.
     #[test]

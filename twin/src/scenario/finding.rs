@@ -168,7 +168,7 @@ pub(super) fn from_toml(error: &toml::de::Error, text: &str) -> Finding {
             span,
             message: format!("unknown value \"{word}\""),
             allowed: format!("allowed here: {}", known.join(", ")),
-            hint: hint.map(|near| format!("did you mean \"{near}\"?")).unwrap_or_default(),
+            hint: hint.map_or_else(|| "write one of these".to_owned(), |near| format!("did you mean \"{near}\"?")),
         };
     }
     if let Some(rest) = message.strip_prefix("missing field `") {
