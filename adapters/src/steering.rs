@@ -42,6 +42,7 @@ mod zone;
 pub use crate::gate::{Gate, Stopped};
 pub use answers::{Answers, Clients, Health, Member, NameAnswers, Pool, Share, Shares};
 pub use apportion::WHOLE;
+pub use ask::own_network;
 pub use dns_name::{DnsName, DnsNameError};
 pub use error::SteeringError;
 pub use executor::{Applied, SteeringExecutor};

@@ -18,11 +18,10 @@ pub(crate) struct Crowd {
 
 impl Crowd {
     /// Asks at each rate \[1/s\] until its time, counted from `begun`.
-    pub(crate) fn start(server: SocketAddr, begun: Instant, rates: Vec<(Duration, f64)>) -> Crowd {
+    pub(crate) fn start(socket: UdpSocket, server: SocketAddr, begun: Instant, rates: Vec<(Duration, f64)>) -> Crowd {
         let (is_over, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let (over, count) = (Arc::clone(&is_over), Arc::clone(&sent));
         let thread = std::thread::spawn(move || {
-            let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
             socket.set_nonblocking(true).unwrap();
             let mut due = 0.0;
             let mut last = Instant::now();

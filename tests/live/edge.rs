@@ -28,7 +28,7 @@ pub(crate) enum Event {
 /// Whether everything is there.
 pub(crate) fn have_all() -> bool {
     let mut programs = needs(Switch::OpenVswitch).to_vec();
-    programs.extend(["qemu-system-x86_64", "knotd", "kdig", "setpriv"]);
+    programs.extend(["qemu-system-x86_64", "knotd", "knotc", "kdig", "setpriv"]);
     programs.extend(guest::NEEDS);
     have(&programs)
 }
@@ -57,7 +57,8 @@ impl Edge {
         for (namespace, address) in [(switch, "10.67.0.1/30"), (sink, "10.67.0.2/30")] {
             namespace.run("ip", &["address", "add", address, "dev", "mgmt"]);
             namespace.run("ip", &["link", "set", "mgmt", "up"]);
-            namespace.run("ethtool", &["-K", "mgmt", "tx", "off", "rx", "off", "tso", "off", "gso", "off", "gro", "off"]);
+            namespace
+                .run("ethtool", &["-K", "mgmt", "tx", "off", "rx", "off", "tso", "off", "gso", "off", "gro", "off"]);
         }
         sink.run("sysctl", &["-q", "net.ipv4.ip_forward=1"]);
         switch.run("ip", &["route", "add", "10.66.0.0/24", "via", "10.67.0.2"]);
@@ -90,6 +91,11 @@ impl Edge {
         SocketAddr::from(([127, 0, 0, 1], self.port))
     }
 
+    /// Where clients ask from.
+    pub(crate) fn crowd_socket(&self) -> UdpSocket {
+        self.lab.switch().within(|| UdpSocket::bind("127.0.0.1:0").unwrap())
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
@@ -108,6 +114,7 @@ impl Edge {
         let text = include_str!("edge.toml")
             .replace("@RUN@", self.folder.path().to_str().unwrap())
             .replace("@PORT@", &self.port.to_string())
+            .replace("@OWNER@", &format!("forebay-{}", std::process::id()))
             .replace("@OVS@", self.lab.path("db.sock").unwrap().to_str().unwrap())
             .replace("@KERNEL@", kernel.to_str().unwrap())
             .replace("@INITRD@", initrd.to_str().unwrap())
@@ -122,7 +129,15 @@ impl Edge {
         let log = File::options().create(true).append(true).open(self.path("forebay.log")).unwrap();
         let file = self.path("edge.toml");
         let child = Command::new("setpriv")
-            .args(["--pdeathsig", "TERM", "ip", "netns", "exec", self.lab.switch().name(), env!("CARGO_BIN_EXE_forebay")])
+            .args([
+                "--pdeathsig",
+                "TERM",
+                "ip",
+                "netns",
+                "exec",
+                self.lab.switch().name(),
+                env!("CARGO_BIN_EXE_forebay"),
+            ])
             .args(["live", file.to_str().unwrap()])
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
@@ -165,7 +180,8 @@ impl Edge {
     /// What has come about since the last look.
     pub(crate) fn look(&mut self) -> Vec<Event> {
         let mut events = Vec::new();
-        let rows = self.lab.daemons().unwrap().vsctl(&["--columns=_uuid", "--format=csv", "--no-headings", "list", "queue"]);
+        let rows =
+            self.lab.daemons().unwrap().vsctl(&["--columns=_uuid", "--format=csv", "--no-headings", "list", "queue"]);
         let has_slice = !rows.trim().is_empty();
         if has_slice != self.has_slice {
             self.has_slice = has_slice;
@@ -176,15 +192,24 @@ impl Edge {
         events.extend(self.machines.difference(&machines).map(|name| Event::MachineGone(name.clone())));
         self.machines = machines;
         let flows = self.flows();
-        let ports: BTreeSet<String> =
-            self.bridge_ports().into_iter().filter(|(_, number)| flows.contains(&format!("in_port={number}"))).map(|(name, _)| name).collect();
+        let ports: BTreeSet<String> = self
+            .bridge_ports()
+            .into_iter()
+            .filter(|(_, number)| flows.contains(&format!("in_port={number}")))
+            .map(|(name, _)| name)
+            .collect();
         events.extend(ports.difference(&self.ports).map(|name| Event::Port(name.clone())));
         self.ports = ports;
         let serves: BTreeSet<String> =
             (10..30).map(|host| format!("10.66.0.{host}")).filter(|address| self.fetch(address)).collect();
         events.extend(serves.difference(&self.serves).map(|address| Event::Serves(address.clone())));
         self.serves = serves;
-        let answered: BTreeSet<String> = self.dig(NAME).lines().map(str::to_owned).filter(|line| !line.is_empty()).collect();
+        let answered = self.records();
+        if answered != self.answered && !answered.is_empty() {
+            // What the zone holds is what clients are told.
+            let told: BTreeSet<String> = self.dig(NAME).lines().map(str::to_owned).collect();
+            assert!(told.is_subset(&self.records().union(&answered).cloned().collect()), "{told:?}");
+        }
         events.extend(answered.difference(&self.answered).map(|address| Event::Answered(address.clone())));
         events.extend(self.answered.difference(&answered).map(|address| Event::NoLongerAnswered(address.clone())));
         self.answered = answered;
@@ -212,10 +237,12 @@ impl Edge {
         let mut left: Vec<String> = self.guests().into_iter().collect();
         left.extend(self.bridge_ports().into_iter().map(|(name, _)| name).filter(|name| name.starts_with("fb")));
         for table in ["queue", "qos"] {
-            let rows = self.lab.daemons().unwrap().vsctl(&["--columns=_uuid", "--format=csv", "--no-headings", "list", table]);
+            let rows =
+                self.lab.daemons().unwrap().vsctl(&["--columns=_uuid", "--format=csv", "--no-headings", "list", table]);
             left.extend(rows.lines().filter(|line| !line.trim().is_empty()).map(|row| format!("{table} {row}")));
         }
-        left.extend(self.dig(NAME).lines().map(str::to_owned));
+        let zone = self.zone();
+        left.extend(zone.lines().filter(|line| line.contains("forebay") || line.contains(NAME)).map(str::to_owned));
         left.join(", ")
     }
 
@@ -236,13 +263,19 @@ impl Edge {
     }
 
     fn guests(&self) -> BTreeSet<String> {
-        let folder = self.path("machines");
+        let folder = self.path("machines").join(format!("forebay-{}", std::process::id()));
         let found = fs::read_dir(folder).into_iter().flatten().flatten();
-        found.map(|entry| entry.file_name().into_string().unwrap()).filter(|name| name.contains("vm")).collect()
+        found.map(|entry| entry.file_name().into_string().unwrap()).filter(|name| name.starts_with("vm-")).collect()
     }
 
     fn bridge_ports(&mut self) -> Vec<(String, String)> {
-        let ports = self.lab.daemons().unwrap().vsctl(&["--columns=name,ofport", "--format=csv", "--no-headings", "list", "interface"]);
+        let ports = self.lab.daemons().unwrap().vsctl(&[
+            "--columns=name,ofport",
+            "--format=csv",
+            "--no-headings",
+            "list",
+            "interface",
+        ]);
         let pair = |line: &str| {
             let (name, number) = line.split_once(',')?;
             Some((name.trim_matches('"').to_owned(), number.to_owned()))
@@ -261,7 +294,8 @@ impl Edge {
 
     fn class_bytes(&self) -> u64 {
         let text = self.lab.switch().run("tc", &["-s", "class", "show", "dev", SINK_PORT]);
-        let sent = text.lines().filter_map(|line| line.trim().strip_prefix("Sent ")?.split(' ').next()?.parse::<u64>().ok());
+        let sent =
+            text.lines().filter_map(|line| line.trim().strip_prefix("Sent ")?.split(' ').next()?.parse::<u64>().ok());
         sent.max().unwrap_or(0)
     }
 
@@ -278,9 +312,41 @@ impl Edge {
         })
     }
 
+    /// The zone's records, read past DNS so that nobody counts it as demand.
+    fn zone(&self) -> String {
+        let socket = self.path("knot.sock");
+        let output = Command::new("knotc")
+            .args(["-s", socket.to_str().unwrap(), "zone-read", "cdn.test"])
+            .env("PATH", std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin")
+            .output()
+            .unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// Addresses of the name.
+    fn records(&self) -> BTreeSet<String> {
+        let begin = format!("[cdn.test.] {NAME}. ");
+        let address = |line: &str| Some(line.strip_prefix(&begin)?.split_once(" A ")?.1.trim().to_owned());
+        self.zone().lines().filter_map(address).collect()
+    }
+
     fn dig(&self, name: &str) -> String {
         let port = self.port.to_string();
-        self.lab.switch().run("kdig", &["@127.0.0.1", "-p", &port, "+short", "+timeout=2", "+retry=2", "+norec", name, "A"])
+        self.lab.switch().run(
+            "kdig",
+            &[
+                "@127.0.0.1",
+                "-p",
+                &port,
+                "+short",
+                "+timeout=2",
+                "+retry=2",
+                "+norec",
+                "+subnet=192.0.2.0/24",
+                name,
+                "A",
+            ],
+        )
     }
 }
 
@@ -317,14 +383,14 @@ impl Drop for Edge {
             eprintln!("forebay said last:\n{}", tail.into_iter().rev().collect::<Vec<_>>().join("\n"));
         }
         self.kill_forebay();
-        // Guests outlive whoever started them.
-        for entry in fs::read_dir(self.path("machines")).into_iter().flatten().flatten() {
-            for file in fs::read_dir(entry.path()).into_iter().flatten().flatten() {
-                if file.file_name() == "pid"
-                    && let Some(pid) = fs::read_to_string(file.path()).ok().and_then(|pid| pid.trim().parse::<u32>().ok())
-                {
-                    let _ = Command::new("kill").args(["-KILL", &pid.to_string()]).status();
-                }
+        // Guests outlive whoever started them; each names the folder that it was made in.
+        let folder = self.folder.path().to_str().unwrap().to_owned();
+        for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
+            let name = process.file_name().into_string().unwrap_or_default();
+            let is_ours =
+                |line: Vec<u8>| String::from_utf8_lossy(&line).contains(&folder) && line.starts_with(b"qemu-system");
+            if name.parse::<u32>().is_ok() && fs::read(process.path().join("cmdline")).is_ok_and(is_ours) {
+                let _ = Command::new("kill").args(["-KILL", &name]).status();
             }
         }
         let _ = self.knot.kill();

@@ -31,11 +31,16 @@ fn a_guest_stands_before_the_crowd_comes_and_is_gone_after_it() {
     }
     let mut edge = Edge::new();
     let begun = Instant::now();
-    // Two requests a second; from the second minute on a crowd of forty, for a minute. It is announced.
+    // A request every two seconds; later a crowd of six times as many, for a minute. It is announced.
     let crowd_begins = Duration::from_secs(100);
     let crowd_ends = crowd_begins + Duration::from_secs(60);
     let all_ends = crowd_ends + Duration::from_secs(60);
-    let crowd = Crowd::start(edge.dns(), begun, vec![(crowd_begins, 2.0), (crowd_ends, 40.0), (all_ends, 2.0)]);
+    let crowd = Crowd::start(
+        edge.crowd_socket(),
+        edge.dns(),
+        begun,
+        vec![(crowd_begins, 0.5), (crowd_ends, 3.0), (all_ends, 0.5)],
+    );
     edge.start_forebay(crowd_begins, crowd_ends);
 
     let mut events: Vec<(Duration, Event)> = Vec::new();

@@ -1,7 +1,7 @@
 //! Asks one name server: over UDP and TCP, with a signature where there is a key, and for a client's network.
 
 use std::io::{Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
 use domain::base::iana::{Class, Rcode, Rtype, TsigRcode};
@@ -56,7 +56,7 @@ impl Asker {
         Asker { server, transport, key, timeout, clock: super::zone::unix_time, connection: None }
     }
 
-    /// Asks for the records of a name.
+    /// Asks for the records of a name, as a client in this network would, or as [nobody's client](own_network).
     pub(super) fn ask(
         &mut self,
         name: &DnsName,
@@ -69,10 +69,8 @@ impl Asker {
         let mut additional = question.additional();
         let opt = additional.opt(|opt| {
             opt.set_udp_payload_size(DATAGRAM_BYTES as u16);
-            match client {
-                Some(client) => opt.push(&ClientSubnet::new(client.length(), 0, client.address())),
-                None => Ok(()),
-            }
+            let client = client.unwrap_or_else(own_network);
+            opt.push(&ClientSubnet::new(client.length(), 0, client.address()))
         });
         opt.expect("options fit");
         let answer = self.exchange(additional)?;
@@ -260,6 +258,12 @@ fn answer_to(sent: &[u8], received: &[u8]) -> Option<Message<Vec<u8>>> {
     let matches = theirs.qr() && ours.id() == theirs.id() && ours.opcode() == theirs.opcode();
     let same = answer.header_counts().qdcount() == 0 || answer.question() == sent.question();
     (matches && same).then_some(answer)
+}
+
+/// The network on whose behalf we ask when it is on nobody's (RFC 7871): one that no client is in (RFC 5737: TEST-NET-1), so
+/// that whoever counts queries can tell ours, which are no demand.
+pub fn own_network() -> Prefix {
+    Prefix::new(Ipv4Addr::new(192, 0, 2, 0).into(), 24).expect("24 bits of 32")
 }
 
 pub(super) fn wire_name(name: &DnsName) -> Name<Vec<u8>> {

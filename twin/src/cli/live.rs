@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufWriter, Write};
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -14,8 +14,8 @@ use anyhow::{Context, anyhow};
 use forebay_adapters::audit::Audit;
 use forebay_adapters::dnstap_listener::{DnstapListener, ListenOptions};
 use forebay_adapters::kill_switch::KillSwitch;
-use forebay_adapters::ledger::LedgerError;
 use forebay_adapters::lease::{Acquired, Holder, Lease, LeaseTerms, Term};
+use forebay_adapters::ledger::LedgerError;
 use forebay_world::{Duration, KnownEvent, Observation, Plan, Timestamp, VmId, VmState};
 use serde_json::json;
 
@@ -49,8 +49,10 @@ pub(super) fn run(options: &LiveOptions) -> Result<Answer, Failure> {
     let kill_switch = kill_switch(&production)?;
     let Some(term) = acquire(&production, &over)? else { return Ok(Answer::Interrupted) };
     eprintln!("{}: writes, in epoch {}", production.name, term.epoch());
-    let keeper = keep(&term, &production, &over);
-    let result = govern(&production, config, policy, &knowledge, &term, &kill_switch, &over, options);
+    let alive = Arc::new(AtomicU64::new(wall().as_nanos()));
+    let keeper = keep(&term, &production, &alive, &over);
+    let pace = Wall { over: Arc::clone(&over), alive };
+    let result = govern(&production, config, policy, &knowledge, &term, &kill_switch, pace, options);
     over.store(true, Ordering::SeqCst);
     let lost = keeper.join().unwrap_or_else(|_| Some("the lease's keeper has panicked".to_owned()));
     match (result, lost) {
@@ -68,10 +70,10 @@ pub(super) fn run(options: &LiveOptions) -> Result<Answer, Failure> {
 
 /// Closed by a file in the state folder, or by SIGUSR1.
 fn kill_switch(production: &Production) -> Result<KillSwitch, Failure> {
-    fs::create_dir_all(&production.state)
-        .with_context(|| format!("{} cannot be made", production.state.display()))?;
+    fs::create_dir_all(&production.state).with_context(|| format!("{} cannot be made", production.state.display()))?;
     let (file, kept) = (production.state.join("kill"), production.state.join("kill-switch.json"));
-    let switch = KillSwitch::with_files(Some(&file), Some(&kept)).map_err(|error| Failure::Other(error.into(), String::new()))?;
+    let switch = KillSwitch::with_files(Some(&file), Some(&kept))
+        .map_err(|error| Failure::Other(error.into(), String::new()))?;
     switch.on_signal(signal_hook::consts::SIGUSR1).map_err(|error| Failure::Other(error.into(), String::new()))?;
     Ok(switch)
 }
@@ -81,7 +83,8 @@ fn acquire(production: &Production, over: &AtomicBool) -> Result<Option<Term>, F
     let holder = Holder::here().context("this machine does not say who it is")?;
     let terms = LeaseTerms { duration: production.lease.duration, renew_every: production.lease.renew_every };
     let hint = || "is the state folder this user's, and on a local file system?".to_owned();
-    let mut lease = Lease::open(&production.state, holder, terms).map_err(|error| Failure::Other(error.into(), hint()))?;
+    let mut lease =
+        Lease::open(&production.state, holder, terms).map_err(|error| Failure::Other(error.into(), hint()))?;
     let mut said = String::new();
     let mut rounds = 0_u32;
     while !over.load(Ordering::SeqCst) {
@@ -104,11 +107,20 @@ fn acquire(production: &Production, over: &AtomicBool) -> Result<Option<Term>, F
 }
 
 /// Renews the lease until all is over, and ends all when it is lost; says why it was.
-fn keep(term: &Term, production: &Production, over: &Arc<AtomicBool>) -> thread::JoinHandle<Option<String>> {
-    let (term, over, name) = (term.clone(), Arc::clone(over), production.name.clone());
+///
+/// A loop that hangs must lose its lease, though this thread does not hang with it.
+fn keep(
+    term: &Term,
+    production: &Production,
+    alive: &Arc<AtomicU64>,
+    over: &Arc<AtomicBool>,
+) -> thread::JoinHandle<Option<String>> {
+    let (term, over, alive, name) = (term.clone(), Arc::clone(over), Arc::clone(alive), production.name.clone());
     thread::spawn(move || {
         while !over.load(Ordering::SeqCst) {
-            if term.is_due()
+            let silent = wall().since(Timestamp::from_nanos(alive.load(Ordering::SeqCst)));
+            if silent < HANGS_AFTER
+                && term.is_due()
                 && let Err(error) = term.renew()
                 && error.is_final()
             {
@@ -130,16 +142,18 @@ fn govern(
     knowledge: &Knowledge,
     term: &Term,
     kill_switch: &KillSwitch,
-    over: &Arc<AtomicBool>,
+    pace: Wall,
     options: &LiveOptions,
 ) -> Result<(), Failure> {
+    let over = &Arc::clone(&pace.over);
     let clock: Clock = Arc::new(wall);
     let other = |error: anyhow::Error| Failure::Other(error, String::new());
     let (book, torn) = Book::open(&production.state, term.epoch()).context("the ledger").map_err(other)?;
     if let Some(torn) = torn {
         eprintln!("{}: {torn}", production.name);
     }
-    let audit = Audit::begin(&production.state, term.epoch(), term.holder(), clock()).context("the audit").map_err(other)?;
+    let audit =
+        Audit::begin(&production.state, term.epoch(), term.holder(), clock()).context("the audit").map_err(other)?;
     let start = Start { plan: book.memory().plan.as_deref().cloned(), guard: book.memory().guard.clone() };
     let mut controller = Controller::new(Arc::clone(&production.topology), config.clone(), policy);
     controller.go_on(start.clone());
@@ -163,7 +177,6 @@ fn govern(
     };
     let hands = live::hands(production, &board, &clock, &gates, responder.as_ref());
     let crew = Threads::start(production, hands, LOOK_EVERY).context("threads")?;
-    let pace = Wall { over: Arc::clone(over) };
     let mut world = LiveWorld::new(Arc::clone(production), board, pace, crew, queries, book, Some(audit));
     let yes = yes();
     let until = options.span.map_or(Timestamp::from_nanos(u64::MAX), |span| clock().saturating_add(span));
@@ -216,6 +229,8 @@ fn govern(
     }
 }
 
+/// A loop that has not rested for so long hangs.
+const HANGS_AFTER: Duration = Duration::from_mins(2);
 /// How often hypervisors, links and the name server are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
@@ -231,6 +246,8 @@ fn ledger_failure(error: LedgerError) -> Failure {
 /// Time as it passes.
 struct Wall {
     over: Arc<AtomicBool>,
+    /// When it last rested, for whoever watches over it.
+    alive: Arc<AtomicU64>,
 }
 
 impl Pace for Wall {
@@ -239,6 +256,7 @@ impl Pace for Wall {
     }
 
     fn rest(&mut self, span: Duration) {
+        self.alive.store(wall().as_nanos(), Ordering::SeqCst);
         let mut left = Wait::from_nanos(span.as_nanos());
         while !left.is_zero() && !self.over.load(Ordering::SeqCst) {
             let step = left.min(Wait::from_millis(100));
@@ -288,7 +306,7 @@ fn askers(
             .map_err(|error| Failure::Other(error.into(), String::new()))?;
         let over = Arc::clone(over);
         threads.push(thread::spawn(move || {
-            let mut pace = Wall { over };
+            let mut pace = Wall { over, alive: Arc::default() };
             while !pace.is_over() {
                 watch.look();
                 pace.rest(watch.period);
@@ -302,12 +320,12 @@ type Announced = Arc<Mutex<Option<Vec<KnownEvent>>>>;
 
 /// Keeps events up to date, until all is over. It is not waited for: a server may take its time.
 fn announcer(production: &Arc<Production>, clock: &Clock, over: &Arc<AtomicBool>) -> Result<Announced, Failure> {
-    let mut watch = EventWatch::new(Arc::clone(production))
-        .map_err(|why| Failure::Other(anyhow!(why), String::new()))?;
+    let mut watch =
+        EventWatch::new(Arc::clone(production)).map_err(|why| Failure::Other(anyhow!(why), String::new()))?;
     let announced: Announced = Arc::default();
     let (told, clock, over) = (Arc::clone(&announced), Arc::clone(clock), Arc::clone(over));
     thread::spawn(move || {
-        let mut pace = Wall { over };
+        let mut pace = Wall { over, alive: Arc::default() };
         while !pace.is_over() {
             let known = watch.look(clock());
             *told.lock().unwrap_or_else(PoisonError::into_inner) = Some(known);
@@ -335,11 +353,9 @@ fn yes() -> Receiver<Yes> {
             let said = match words[..] {
                 [] => continue,
                 ["yes", "all"] => Yes::All,
-                ["yes", vm] => vm
-                    .strip_prefix("vm-")
-                    .unwrap_or(vm)
-                    .parse()
-                    .map_or(Yes::Unclear, |number| Yes::To(VmId(number))),
+                ["yes", vm] => {
+                    vm.strip_prefix("vm-").unwrap_or(vm).parse().map_or(Yes::Unclear, |number| Yes::To(VmId(number)))
+                }
                 _ => Yes::Unclear,
             };
             if sender.send(said).is_err() {
@@ -437,7 +453,8 @@ impl Teller {
                     })
                 })
                 .collect();
-            let held: Vec<_> = world.held().iter().map(|(vm, held)| json!({"vm": vm, "held": format!("{held:?}")})).collect();
+            let held: Vec<_> =
+                world.held().iter().map(|(vm, held)| json!({"vm": vm, "held": format!("{held:?}")})).collect();
             let counts = world.counts();
             json!({
                 "at": seen.at, "generation": plan.generation, "coverage": seen.coverage, "queries": queries,

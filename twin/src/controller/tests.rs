@@ -170,44 +170,46 @@ fn slices_by_need(whim: Whim, demand: Vec<Vec<f64>>, linger: Duration, down: u64
     let mut world = SmallWorld::new(Arc::clone(&topology), Timestamp::EPOCH, Arc::new(sessions.clone()));
     let mut idle_since = vec![None; topology.cells()];
     let (mut before, mut removed) = (Vec::new(), 0);
-    let check = |world: &mut SmallWorld, _: &Controller, seen: Arc<Observation>, plan: Arc<Plan>, decision: Arc<Decision>| {
-        for (id, vm) in &plan.vms {
-            assert_eq!(vm.slice, topology.slice(vm.region, vm.class));
-            assert!(plan.slices.contains_key(&vm.slice), "{}: {id} is planned without its slice", seen.at);
-        }
-        for vm in &seen.vms {
-            let slice = topology.slice(vm.region, vm.class);
-            assert!(plan.slices.contains_key(&slice), "{}: {} stands, its slice is planned away", seen.at, vm.id);
-            assert!(
-                seen.slices.iter().any(|seen| seen.slice == slice),
-                "{}: {} stands without a slice",
-                seen.at,
-                vm.id
-            );
-        }
-        for (cell, (region, class)) in topology.cell_ids().enumerate() {
-            let slice = topology.slice(region, class);
-            let here = |at: (forebay_world::RegionId, forebay_world::ClassId)| at == (region, class);
-            let machines = plan.vms.values().any(|vm| here((vm.region, vm.class)))
-                || seen.vms.iter().any(|vm| here((vm.region, vm.class)));
-            let homes = (0..topology.regions.len()).map(|home| home * topology.classes.len() + class.index());
-            let wanted = homes.clone().any(|client| sessions(client, seen.at) > 0.0) || decision.cells[cell].asked > 0;
-            let unseen = homes.into_iter().any(|client| seen.demand[client].is_none());
-            if machines || wanted || unseen || !plan.slices.contains_key(&slice) {
-                idle_since[cell] = None;
-            } else {
-                let since = *idle_since[cell].get_or_insert(seen.at);
-                assert!(seen.at.since(since) <= linger, "{}: nobody needs {region}/{class} since {since}", seen.at);
+    let check =
+        |world: &mut SmallWorld, _: &Controller, seen: Arc<Observation>, plan: Arc<Plan>, decision: Arc<Decision>| {
+            for (id, vm) in &plan.vms {
+                assert_eq!(vm.slice, topology.slice(vm.region, vm.class));
+                assert!(plan.slices.contains_key(&vm.slice), "{}: {id} is planned without its slice", seen.at);
             }
-        }
-        let now: Vec<_> = plan.slices.keys().copied().collect();
-        removed += before.iter().filter(|slice| !now.contains(slice)).count() as u32;
-        before = now;
-        let minute = seen.at.since(Timestamp::EPOCH) / Duration::from_mins(1);
-        world.down[..4].fill((down..down + 12).contains(&minute));
-        world.blind[1] = (blind..blind + 20).contains(&minute);
-        std::ops::ControlFlow::Continue(())
-    };
+            for vm in &seen.vms {
+                let slice = topology.slice(vm.region, vm.class);
+                assert!(plan.slices.contains_key(&slice), "{}: {} stands, its slice is planned away", seen.at, vm.id);
+                assert!(
+                    seen.slices.iter().any(|seen| seen.slice == slice),
+                    "{}: {} stands without a slice",
+                    seen.at,
+                    vm.id
+                );
+            }
+            for (cell, (region, class)) in topology.cell_ids().enumerate() {
+                let slice = topology.slice(region, class);
+                let here = |at: (forebay_world::RegionId, forebay_world::ClassId)| at == (region, class);
+                let machines = plan.vms.values().any(|vm| here((vm.region, vm.class)))
+                    || seen.vms.iter().any(|vm| here((vm.region, vm.class)));
+                let homes = (0..topology.regions.len()).map(|home| home * topology.classes.len() + class.index());
+                let wanted =
+                    homes.clone().any(|client| sessions(client, seen.at) > 0.0) || decision.cells[cell].asked > 0;
+                let unseen = homes.into_iter().any(|client| seen.demand[client].is_none());
+                if machines || wanted || unseen || !plan.slices.contains_key(&slice) {
+                    idle_since[cell] = None;
+                } else {
+                    let since = *idle_since[cell].get_or_insert(seen.at);
+                    assert!(seen.at.since(since) <= linger, "{}: nobody needs {region}/{class} since {since}", seen.at);
+                }
+            }
+            let now: Vec<_> = plan.slices.keys().copied().collect();
+            removed += before.iter().filter(|slice| !now.contains(slice)).count() as u32;
+            before = now;
+            let minute = seen.at.since(Timestamp::EPOCH) / Duration::from_mins(1);
+            world.down[..4].fill((down..down + 12).contains(&minute));
+            world.blind[1] = (blind..blind + 20).contains(&minute);
+            std::ops::ControlFlow::Continue(())
+        };
     let until = Timestamp::EPOCH + Duration::from_hours(2);
     crate::drive::drive(&mut world, &mut controller, Duration::from_mins(1), until, check, |_, _, _| {}).unwrap();
     removed

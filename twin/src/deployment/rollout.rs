@@ -319,8 +319,8 @@ impl Rollout {
             }
             let Some(leaving) = course.leaving.filter(|leaving| leaving.gone_since.is_some()) else { continue };
             let link = sight.links.get(course.planned.region.index()).and_then(Option::as_ref);
-            let port_is_gone = !self.ground.links[course.planned.region.index()]
-                || link.is_some_and(|link| !link.ports.contains(&id));
+            let port_is_gone =
+                !self.ground.links[course.planned.region.index()] || link.is_some_and(|link| !link.ports.contains(&id));
             let linger = self.limits.linger(course.planned.class);
             // Until the last client is gone, its address belongs to nobody else.
             let nobody_comes = course.well_at.is_none()

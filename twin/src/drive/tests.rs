@@ -121,7 +121,8 @@ fn a_lost_region_is_served_by_others_and_taken_home_again() {
         let mut world = SmallWorld::new(Arc::clone(&topology), START, Arc::new(|_, _| 800.0));
         let mut go = |world: &mut SmallWorld, minutes: u64| {
             let until = world.now() + MINUTE * minutes;
-            drive(world, &mut controller, MINUTE, until, |_, _, _, _, _| ControlFlow::Continue(()), |_, _, _| {}).unwrap();
+            drive(world, &mut controller, MINUTE, until, |_, _, _, _, _| ControlFlow::Continue(()), |_, _, _| {})
+                .unwrap();
             controller.plan().unwrap().steering.clone()
         };
         let ready = |world: &SmallWorld, region: u16| {

@@ -117,7 +117,8 @@ pub(super) fn observation(seen: &Observation, topology: &Topology) -> Result<(),
     if !seen.vms.is_sorted_by(|a, b| a.id < b.id) {
         return Err("observation.vms: ids do not ascend".to_owned());
     }
-    if seen.applied.0 > COUNT_MAX || seen.next_vm.0 > COUNT_MAX || seen.vms.last().is_some_and(|vm| vm.id.0 > COUNT_MAX) {
+    if seen.applied.0 > COUNT_MAX || seen.next_vm.0 > COUNT_MAX || seen.vms.last().is_some_and(|vm| vm.id.0 > COUNT_MAX)
+    {
         return Err("observation: an id or a generation is beyond all counting".to_owned());
     }
     if !seen.slices.is_sorted_by(|a, b| a.slice < b.slice) {

@@ -84,9 +84,8 @@ impl MachineHands {
 impl Hand for MachineHands {
     fn look(&mut self) {
         let at = (self.clock)();
-        let seen = open(&mut self.executor, &mut self.opener).and_then(|executor| {
-            look_at_hypervisor(&mut **executor).map_err(|error| error.to_string())
-        });
+        let seen = open(&mut self.executor, &mut self.opener)
+            .and_then(|executor| look_at_hypervisor(&mut **executor).map_err(|error| error.to_string()));
         if seen.is_err() {
             self.executor = None;
         }
@@ -197,12 +196,19 @@ impl Hand for LinkHands {
                 wanted.slices.entry(port.slice).and_modify(|slice| slice.sources.extend(sources));
             }
         }
-        match executor.apply(&wanted, &mut gate) {
-            Ok(applied) => {
-                self.asked = Some(wanted);
-                Did::done(applied.writes)
+        let mut remarks = Vec::new();
+        loop {
+            match executor.apply(&wanted, &mut gate) {
+                Ok(applied) => {
+                    self.asked = Some(wanted);
+                    return Did { outcome: Outcome::Done, writes: applied.writes, remarks };
+                }
+                // A machine whose port somebody took away is in nobody else's way.
+                Err(SliceError::Unknown { kind: "port", name, .. }) if wanted.ports.remove(&name).is_some() => {
+                    remarks.push(format!("there is no port {name}"));
+                }
+                Err(error) => return self.failed(error),
             }
-            Err(error) => self.failed(error),
         }
     }
 }
@@ -251,9 +257,8 @@ impl AnswerHands {
 impl Hand for AnswerHands {
     fn look(&mut self) {
         let at = (self.clock)();
-        let seen = open(&mut self.executor, &mut self.opener).and_then(|guarded| {
-            look_at_answers(&mut **guarded.executor()).map_err(|error| error.to_string())
-        });
+        let seen = open(&mut self.executor, &mut self.opener)
+            .and_then(|guarded| look_at_answers(&mut **guarded.executor()).map_err(|error| error.to_string()));
         if seen.is_err() {
             self.executor = None;
         }
@@ -268,6 +273,13 @@ impl Hand for AnswerHands {
         };
         let per_region = guarded.executor().capabilities().per_region;
         let wanted = answers::answers(&self.production, *generation, members, steering, per_region);
+        if wanted.names.is_empty() {
+            // Nobody is sent anywhere: nothing of ours is to be left.
+            return match guarded.executor().remove(&mut (self.gates)()) {
+                Ok(applied) => Did::done(applied.writes),
+                Err(error) => self.failed(error),
+            };
+        }
         match guarded.apply(&wanted, &mut (self.gates)()) {
             Ok(step) => {
                 let is_whole = step.step.share_left <= 0.0;
@@ -277,18 +289,22 @@ impl Hand for AnswerHands {
                     remarks: step.step.remarks.iter().map(ToString::to_string).collect(),
                 }
             }
-            Err(error) => {
-                let failure = match &error {
-                    SteeringError::Stopped(_) => Failure::Stopped,
-                    SteeringError::Contradiction { .. } => Failure::Permanent,
-                    _ => Failure::Transient,
-                };
-                if matches!(error, SteeringError::Unreachable { .. }) {
-                    self.executor = None;
-                }
-                Did::failed(failure, error)
-            }
+            Err(error) => self.failed(error),
         }
+    }
+}
+
+impl AnswerHands {
+    fn failed(&mut self, error: SteeringError) -> Did {
+        let failure = match &error {
+            SteeringError::Stopped(_) => Failure::Stopped,
+            SteeringError::Contradiction { .. } => Failure::Permanent,
+            _ => Failure::Transient,
+        };
+        if matches!(error, SteeringError::Unreachable { .. }) {
+            self.executor = None;
+        }
+        Did::failed(failure, error)
     }
 }
 

@@ -30,7 +30,8 @@ pub(super) fn machine(
     let address = names.address(region, address).ok_or("its region has no such address")?;
     let filling = production.filling(vm, region, class, Some(address));
     let image = production.image(planned.flavour).ok_or("no image is given for its flavour")?;
-    let boots = image.image(hypervisor.is_provider(), &filling).ok_or("its flavour has no image for this hypervisor")?;
+    let boots =
+        image.image(hypervisor.is_provider(), &filling).ok_or("its flavour has no image for this hypervisor")?;
     let attachment = network.bridge.as_ref().map(|bridge| match bridge {
         Bridge::Kernel(bridge) => Attachment::Bridge(bridge.clone()),
         Bridge::OpenVswitch(bridge) => {

@@ -10,9 +10,9 @@ use forebay_adapters::steering::responder::{Responder, ResponderExecutor, Respon
 use forebay_adapters::steering::{Guarded, SteeringExecutor};
 use forebay_world::RegionId;
 
+use super::GateMaker;
 use super::crew::Hands;
 use super::hands::{AnswerHands, Hand, LinkHands, MachineHands, Opener, WarmHands};
-use super::GateMaker;
 use crate::production::{NameServer, Production};
 use crate::watch::{Board, Clock};
 
@@ -58,9 +58,8 @@ pub fn hands(
         let (production, board, clock, gates) = common();
         Box::new(AnswerHands::new(production, board, clock, gates, opener))
     });
-    let warmth = (0..WARM_HANDS).map(|_| -> Box<dyn Hand> {
-        Box::new(WarmHands::new(Arc::clone(production), Arc::clone(gates)))
-    });
+    let warmth = (0..WARM_HANDS)
+        .map(|_| -> Box<dyn Hand> { Box::new(WarmHands::new(Arc::clone(production), Arc::clone(gates))) });
     Hands { hypervisors: hypervisors.collect(), links: links.collect(), answers, warmth: warmth.collect() }
 }
 
@@ -83,7 +82,8 @@ pub fn responder(production: &Production) -> Result<Option<Responder>, String> {
     let regions = match &production.queries {
         None => None,
         Some(queries) => {
-            let geography = queries.whereabouts.open(&production.topology.regions).map_err(|error| error.to_string())?;
+            let geography =
+                queries.whereabouts.open(&production.topology.regions).map_err(|error| error.to_string())?;
             let names: BTreeMap<RegionId, String> = production
                 .topology
                 .regions

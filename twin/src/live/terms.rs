@@ -42,7 +42,10 @@ pub fn limits(production: &Production) -> RolloutLimits {
 pub fn ground(production: &Production) -> Ground {
     let topology = &production.topology;
     let guards = |region: RegionId| {
-        production.network(region).and_then(|network| network.executor.as_ref()).is_some_and(|executor| executor.guards_ports())
+        production
+            .network(region)
+            .and_then(|network| network.executor.as_ref())
+            .is_some_and(|executor| executor.guards_ports())
     };
     let hosts = topology.hosts.iter().enumerate().map(|(index, host)| {
         let hypervisor = production.hypervisor(forebay_world::HostId::at(index));

@@ -123,8 +123,7 @@ impl Hand for Guests {
         let mut said = BTreeMap::new();
         for hypervisor in &self.hypervisors {
             hypervisor.set_now(at);
-            let mut view =
-                machines::fake::FakeView::connect(hypervisor, self.owner.clone(), machines::fake::ALL);
+            let mut view = machines::fake::FakeView::connect(hypervisor, self.owner.clone(), machines::fake::ALL);
             for (vm, machine) in view.list().map(|seen| seen.machines).unwrap_or_default() {
                 let is_up = machine.state == MachineState::Running;
                 let is_well = is_up && machine.since.is_some_and(|since| at.since(since) >= BOOT);
@@ -182,9 +181,8 @@ impl Lab {
         });
         let hand = |index: usize, hypervisor: &FakeHypervisor| -> Box<dyn Hand> {
             let (hypervisor, owner) = (hypervisor.clone(), production.owner.clone());
-            let opener: Opener<Box<dyn MachineExecutor>> = Box::new(move || {
-                Ok(Box::new(FakeExecutor::connect(&hypervisor, owner.clone(), machines::fake::ALL)))
-            });
+            let opener: Opener<Box<dyn MachineExecutor>> =
+                Box::new(move || Ok(Box::new(FakeExecutor::connect(&hypervisor, owner.clone(), machines::fake::ALL))));
             let hands = MachineHands::new(
                 index,
                 Arc::clone(&production),
@@ -242,10 +240,8 @@ impl Lab {
         let policy = Box::new(Told(Arc::clone(&self.told)));
         let mut controller = Controller::new(Arc::clone(&production.topology), config, policy);
         let memory = book.memory();
-        controller.go_on(crate::controller::Start {
-            plan: memory.plan.as_deref().cloned(),
-            guard: memory.guard.clone(),
-        });
+        controller
+            .go_on(crate::controller::Start { plan: memory.plan.as_deref().cloned(), guard: memory.guard.clone() });
         let world = LiveWorld::new(production, board, self.time.clone(), crew, None, book, None);
         (world, controller)
     }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use forebay_adapters::audit::{self, Audit, Text};
 use forebay_adapters::ledger::{Durability, LedgerError};
 use forebay_world::{
-    BitsPerSecond, Cpu, Demand, Duration, Generation, KnownEvent, LinkUse, Observation, Plan, SliceId, SliceUse, Steering,
-    Synchrony, Timestamp, VmId, VmSeen, VmState, World, WorldError,
+    BitsPerSecond, Cpu, Demand, Duration, Generation, KnownEvent, LinkUse, Observation, Plan, SliceId, SliceUse,
+    Steering, Synchrony, Timestamp, VmId, VmSeen, VmState, World, WorldError,
 };
 
 use super::book::{Book, Entry};
@@ -309,7 +309,13 @@ impl<P: Pace, C: Crew> LiveWorld<P, C> {
     }
 
     /// Demand of each client cell: queries as they were counted, and what the machines of its own region say of the rest.
-    fn demand(&self, vms: &[VmSeen], slices: &[SliceUse], seen: &crate::watch::Seen, window: Duration) -> Vec<Option<Demand>> {
+    fn demand(
+        &self,
+        vms: &[VmSeen],
+        slices: &[SliceUse],
+        seen: &crate::watch::Seen,
+        window: Duration,
+    ) -> Vec<Option<Demand>> {
         let topology = &self.production.topology;
         let listens = self.production.queries.is_some();
         let is_heard = seen.sources.0 > 0;

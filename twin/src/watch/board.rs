@@ -9,9 +9,7 @@ use forebay_world::{ClassId, Duration, Timestamp, VmId};
 
 use super::look::{AnswersSeen, HypervisorSeen, LinkSeen, life};
 use super::names::Names;
-use crate::deployment::rollout::{
-    AnswersSight, Course, Health, HostSight, LinkSight, MachineSight, Sight,
-};
+use crate::deployment::rollout::{AnswersSight, Course, Health, HostSight, LinkSight, MachineSight, Sight};
 use crate::production::Production;
 
 /// One thing that is looked at again and again.
@@ -204,7 +202,9 @@ impl Board {
                 }
                 let address = course.address.and_then(|index| names.address(course.planned.region, index));
                 let stands = seen.standing.slices.get(&course.planned.slice);
-                stands.zip(address).is_some_and(|(slice, address)| slice.sources.iter().any(|own| own.contains(address)))
+                stands
+                    .zip(address)
+                    .is_some_and(|(slice, address)| slice.sources.iter().any(|own| own.contains(address)))
             };
             let here = courses.iter().filter(|(_, course)| course.planned.region.index() == region);
             sight.links[region] = Some(LinkSight {
@@ -270,16 +270,17 @@ fn utilization(
     }
     let flavour = &production.topology.flavours[course.planned.flavour.index()];
     let busy = |now: Duration, then: Duration| now.saturating_sub(then).as_secs_f64();
-    let processors = now.processor_time.zip(then.processor_time).map(|(now, then)| {
-        busy(now, then) / seconds / (flavour.cpu.as_f64() / 1000.0)
-    });
+    let processors = now
+        .processor_time
+        .zip(then.processor_time)
+        .map(|(now, then)| busy(now, then) / seconds / (flavour.cpu.as_f64() / 1000.0));
     let sent = |statistics: &forebay_adapters::machines::MachineStatistics| -> Option<u64> {
         let interfaces = &statistics.interfaces;
         (!interfaces.is_empty()).then(|| interfaces.values().map(|interface| interface.sent_bytes).sum())
     };
-    let network = sent(now).zip(sent(then)).map(|(now, then)| {
-        now.saturating_sub(then) as f64 * 8.0 / seconds / flavour.bandwidth.as_f64()
-    });
+    let network = sent(now)
+        .zip(sent(then))
+        .map(|(now, then)| now.saturating_sub(then) as f64 * 8.0 / seconds / flavour.bandwidth.as_f64());
     match (processors, network) {
         (Some(processors), Some(network)) => Some(processors.max(network)),
         (one, other) => one.or(other),

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use forebay_adapters::probe::{Count, HealthRecord, Probe, ProbeError, Prober, Sessions};
 use forebay_world::{ClassId, Duration, VmId};
 
-use super::board::{Asked, Board};
 use super::Clock;
+use super::board::{Asked, Board};
 use crate::production::{HealthCheck, SessionsForm};
 
 /// Machines asked at the same time.
@@ -44,10 +44,10 @@ impl HealthWatch {
             timeout: check.timeout,
             healthy_after: check.healthy_after,
             unhealthy_after: check.unhealthy_after,
-            sessions: check.sessions.as_ref().map(|page| Sessions {
-                path: Some(page.path.clone()),
-                count: count(&page.form),
-            }),
+            sessions: check
+                .sessions
+                .as_ref()
+                .map(|page| Sessions { path: Some(page.path.clone()), count: count(&page.form) }),
         };
         let prober = Prober::new(probe.clone(), AT_ONCE, check.period.max(check.timeout))?;
         Ok(HealthWatch { class, period: check.period, prober, probe, board, clock, records: BTreeMap::new() })

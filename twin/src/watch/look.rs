@@ -48,7 +48,8 @@ pub type Asked = Option<LinkSlices>;
 /// [`MachineError`] when its machines cannot be listed. Where only what they use is not known, there are no statistics.
 pub fn look_at_hypervisor(view: &mut dyn MachineView) -> Result<HypervisorSeen, MachineError> {
     let inventory = view.list()?;
-    let statistics = if view.capabilities().statistics { view.statistics().unwrap_or_default() } else { BTreeMap::new() };
+    let statistics =
+        if view.capabilities().statistics { view.statistics().unwrap_or_default() } else { BTreeMap::new() };
     Ok(HypervisorSeen { inventory, statistics })
 }
 

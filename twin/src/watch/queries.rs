@@ -30,6 +30,8 @@ struct Fold {
     classes: NameClasses,
     class_of: Vec<Option<ClassId>>,
     vantage: Vantage,
+    /// The network on whose behalf we ask ourselves.
+    own: Prefix,
     ttl: Vec<Duration>,
     cells_per_region: usize,
     /// Region and cache of who asks.
@@ -72,6 +74,7 @@ impl QueryWatch {
             classes: queries.names.clone(),
             class_of: queries.class_of.clone(),
             vantage: queries.vantage,
+            own: forebay_adapters::steering::own_network(),
             ttl: production.ttl.clone(),
             cells_per_region: production.topology.classes.len(),
             sources: HashMap::new(),
@@ -123,7 +126,8 @@ impl QueryWatch {
 
 impl Fold {
     fn take(&mut self, query: &LoggedQuery<'_>) {
-        if query.vantage != self.vantage {
+        // Our own looks at what is answered are no demand.
+        if query.vantage != self.vantage || query.ecs == Some(self.own) {
             return;
         }
         let Some((name, class)) = self.name(query.name) else { return };
