@@ -201,7 +201,7 @@ impl Edge {
         events.extend(ports.difference(&self.ports).map(|name| Event::Port(name.clone())));
         self.ports = ports;
         let serves: BTreeSet<String> =
-            (10..30).map(|host| format!("10.66.0.{host}")).filter(|address| self.fetch(address)).collect();
+            (10..14).map(|host| format!("10.66.0.{host}")).filter(|address| self.fetch(address)).collect();
         events.extend(serves.difference(&self.serves).map(|address| Event::Serves(address.clone())));
         self.serves = serves;
         let answered = self.records();
@@ -303,7 +303,7 @@ impl Edge {
     fn fetch(&self, address: &str) -> bool {
         let address: SocketAddr = format!("{address}:80").parse().unwrap();
         self.lab.sink().within(|| {
-            let Ok(mut stream) = TcpStream::connect_timeout(&address, Duration::from_millis(30)) else { return false };
+            let Ok(mut stream) = TcpStream::connect_timeout(&address, Duration::from_millis(250)) else { return false };
             let _ = stream.set_read_timeout(Some(Duration::from_secs(2)));
             let mut answer = String::new();
             stream.write_all(b"GET /health HTTP/1.0\r\n\r\n").is_ok()

@@ -31,7 +31,7 @@ fn a_guest_stands_before_the_crowd_comes_and_is_gone_after_it() {
     }
     let mut edge = Edge::new();
     let begun = Instant::now();
-    // A request every two seconds; later a crowd of six times as many, for a minute. It is announced.
+    // Five requests a second; later a crowd of six times as many, for a minute. It is announced.
     let crowd_begins = Duration::from_secs(100);
     let crowd_ends = crowd_begins + Duration::from_secs(60);
     let all_ends = crowd_ends + Duration::from_secs(60);
@@ -39,7 +39,7 @@ fn a_guest_stands_before_the_crowd_comes_and_is_gone_after_it() {
         edge.crowd_socket(),
         edge.dns(),
         begun,
-        vec![(crowd_begins, 0.5), (crowd_ends, 3.0), (all_ends, 0.5)],
+        vec![(crowd_begins, 5.0), (crowd_ends, 30.0), (all_ends, 5.0)],
     );
     edge.start_forebay(crowd_begins, crowd_ends);
 

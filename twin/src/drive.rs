@@ -29,7 +29,8 @@ pub fn drive<W: World + ?Sized>(
     let mut tick = world.now();
     while tick < until {
         tick = tick.saturating_add(period).min(until);
-        // How late a wait ended is seen in the observation: its window is longer.
+        // How late a wait ended is seen in the observation: its window is longer. Ticks that were slept through are not made up
+        // for.
         let seen = match world.wait_until(tick).and_then(|_| world.observe()) {
             Ok(seen) => Arc::new(seen),
             Err(error) => {
@@ -37,6 +38,9 @@ pub fn drive<W: World + ?Sized>(
                 continue;
             }
         };
+        if seen.at.since(tick) >= period {
+            tick = seen.at.min(until);
+        }
         let (plan, decision) = controller.step(&seen);
         let flow = on_tick(world, controller, seen, Arc::clone(&plan), decision);
         match world.submit(&plan) {

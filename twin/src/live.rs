@@ -24,7 +24,7 @@ mod staff;
 mod terms;
 mod world;
 
-pub use book::{Book, Entry, Memory};
+pub use book::{Book, BookError, Entry, Memory};
 pub use crew::{Crew, Ended, Hands, Inline, Threads};
 pub use hands::{AnswerHands, Did, Hand, LinkHands, MachineHands, Opener, WarmHands};
 pub use release::{Proposal, Release};

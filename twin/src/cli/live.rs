@@ -25,7 +25,7 @@ use crate::controller::{Controller, Start};
 use crate::decision::Decision;
 use crate::drive::drive;
 use crate::journal::{Header, Journal};
-use crate::live::{self, Book, GateMaker, LiveWorld, Pace, Release, Threads};
+use crate::live::{self, Book, BookError, GateMaker, LiveWorld, Pace, Release, Threads};
 use crate::policy::{self, Knowledge};
 use crate::production::Production;
 use crate::watch::{Board, Clock, EventWatch, HealthWatch, QueryWatch};
@@ -42,6 +42,7 @@ pub(super) fn run(options: &LiveOptions) -> Result<Answer, Failure> {
                 .to_owned(),
         ));
     }
+    refuse_providers(&production)?;
     let knowledge = Knowledge::default();
     let config = Release::confine(&production.mandates, &production.topology, &production.controller);
     let policy = policy::build(&production.policy, &config, &production.topology, &knowledge)?;
@@ -66,6 +67,23 @@ pub(super) fn run(options: &LiveOptions) -> Result<Answer, Failure> {
             Ok(Answer::Yes)
         }
     }
+}
+
+/// Machines of a provider have addresses that it does not tell us yet: they could be made, and neither asked nor answered.
+fn refuse_providers(production: &Production) -> Result<(), Failure> {
+    let topology = &production.topology;
+    for (index, host) in topology.hosts.iter().enumerate() {
+        let classes = (0..topology.classes.len()).map(forebay_world::ClassId::at);
+        let may_write = classes.into_iter().any(|class| production.mandate(host.region, class).may_write());
+        let hypervisor = production.hypervisor(forebay_world::HostId::at(index));
+        if may_write && hypervisor.is_some_and(|hypervisor| hypervisor.is_provider()) {
+            return Err(Failure::Other(
+                anyhow!("host {}: machines of a provider cannot be live yet: their addresses are not known", host.name),
+                "set the cells of its region to shadow or off".to_owned(),
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Closed by a file in the state folder, or by SIGUSR1.
@@ -148,13 +166,19 @@ fn govern(
     let over = &Arc::clone(&pace.over);
     let clock: Clock = Arc::new(wall);
     let other = |error: anyhow::Error| Failure::Other(error, String::new());
-    let (book, torn) = Book::open(&production.state, term.epoch()).context("the ledger").map_err(other)?;
+    let (book, torn) = Book::open(&production.state, term.epoch(), &production.topology).map_err(book_failure)?;
     if let Some(torn) = torn {
         eprintln!("{}: {torn}", production.name);
     }
     let audit =
         Audit::begin(&production.state, term.epoch(), term.holder(), clock()).context("the audit").map_err(other)?;
-    let start = Start { plan: book.memory().plan.as_deref().cloned(), guard: book.memory().guard.clone() };
+    let mut start = Start { plan: book.memory().plan.as_deref().cloned(), guard: book.memory().guard.clone() };
+    if let Some(guard) = &mut start.guard {
+        // A clock that once ran ahead must not forbid anything until then.
+        let now = clock();
+        guard.seen_at = guard.seen_at.min(now);
+        guard.changed_at.iter_mut().for_each(|at| *at = (*at).min(now));
+    }
     let mut controller = Controller::new(Arc::clone(&production.topology), config.clone(), policy);
     controller.go_on(start.clone());
     let mut header = Header::new(&production.topology, &config, &production.policy, None, knowledge);
@@ -180,7 +204,8 @@ fn govern(
     let mut world = LiveWorld::new(Arc::clone(production), board, pace, crew, queries, book, Some(audit));
     let yes = yes();
     let until = options.span.map_or(Timestamp::from_nanos(u64::MAX), |span| clock().saturating_add(span));
-    let mut teller = Teller { json: options.json, troubles: Vec::new(), closed: None, proposed: Vec::new() };
+    let mut teller =
+        Teller { json: options.json, troubles: Vec::new(), closed: None, proposed: Vec::new(), is_read: true };
     let mut broken: Option<Failure> = None;
     let journal = RefCell::new(journal);
     let ended = drive(
@@ -189,12 +214,22 @@ fn govern(
         production.controller.period,
         until,
         |world, controller, seen, plan, decision| {
-            let kept = {
+            let kept = if world.halted().is_some() {
+                Ok(())
+            } else {
                 let mut journal = journal.borrow_mut();
                 journal.tick(&seen, &plan, &decision).and_then(|()| journal.flush()).map_err(Failure::from)
             };
-            let done = kept
-                .and_then(|()| world.note(&decision, controller.guard_memory()).map_err(ledger_failure))
+            let kept = kept.and_then(|()| world.note(&decision, controller.guard_memory()).map_err(ledger_failure));
+            if let Err(failure) = kept {
+                // What cannot be remembered is not begun; what stands stays, and clients are answered as they were.
+                if world.halted().is_none() {
+                    failure.print();
+                    eprintln!("{}: nothing is ordered any more until it is started again with room", production.name);
+                }
+                world.halt("what is decided cannot be written down");
+            }
+            let done = Ok(())
                 .and_then(|()| {
                     if let Some(known) = events.lock().unwrap_or_else(PoisonError::into_inner).clone() {
                         world.set_events(known);
@@ -202,9 +237,14 @@ fn govern(
                     yes.try_iter().try_for_each(|said| approve(world, said, production))
                 })
                 .and_then(|()| teller.tick(production, world, &seen, &plan, &decision, kill_switch));
-            if let Err(failure) = done {
-                broken = Some(failure);
-                return ControlFlow::Break(());
+            match done {
+                Ok(()) => {}
+                // Whoever read has gone; machines and clients have not.
+                Err(Failure::ReaderGone) => teller.is_read = false,
+                Err(failure) => {
+                    broken = Some(failure);
+                    return ControlFlow::Break(());
+                }
             }
             if over.load(Ordering::SeqCst) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         },
@@ -237,6 +277,11 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 fn wall() -> Timestamp {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_nanos(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+}
+
+fn book_failure(error: BookError) -> Failure {
+    let hint = error.hint().to_owned();
+    Failure::Other(anyhow::Error::new(error).context("what the terms before have left"), hint)
 }
 
 fn ledger_failure(error: LedgerError) -> Failure {
@@ -287,8 +332,18 @@ fn ear(
         .map_err(|error| Failure::Other(anyhow!("{error}"), error.hint().to_owned()))?;
     let over = Arc::clone(over);
     Ok(Some(thread::spawn(move || {
-        while !over.load(Ordering::SeqCst) && queries.hear(&listener, Duration::from_millis(200)) {}
+        // However this thread ends, what is not heard is not zero.
+        let _deaf = Deaf(queries.clone());
+        while !over.load(Ordering::SeqCst) && queries.hear(&listener, Duration::from_millis(200), wall()) {}
     })))
+}
+
+struct Deaf(QueryWatch);
+
+impl Drop for Deaf {
+    fn drop(&mut self) {
+        self.0.deafen();
+    }
 }
 
 /// Asks machines how they do, until all is over.
@@ -393,6 +448,8 @@ struct Teller {
     troubles: Vec<(String, String)>,
     closed: Option<String>,
     proposed: Vec<VmId>,
+    /// Whether somebody reads what is printed.
+    is_read: bool,
 }
 
 impl Teller {
@@ -478,6 +535,9 @@ impl Teller {
             }
             line
         };
+        if !self.is_read {
+            return Ok(());
+        }
         print(format!("{line}\n").as_bytes())?;
         io::stdout().flush().map_err(Failure::stdout)?;
         Ok(())

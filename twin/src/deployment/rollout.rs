@@ -35,6 +35,7 @@ use forebay_world::{HostId, HostSeen, Plan, Timestamp, Topology, VmId, VmIntent,
 use self::addresses::Addresses;
 pub use self::breaker::Breaker;
 pub use self::course::{Course, Leaving};
+use self::departure::CellCount;
 pub use self::limits::{Ground, HostGround, RolloutLimits};
 pub use self::order::{Failure, Lane, Member, Order, Outcome, Port, Report, Task};
 pub use self::sight::{AnswersSight, Health, HostSight, Life, LinkSight, MachineSight, Sight};
@@ -56,6 +57,12 @@ pub struct Rollout {
     asked: BTreeMap<Lane, Asked>,
     /// When it was first asked that no client be sent to a machine any more: what was seen before says nothing.
     excluded_at: BTreeMap<VmId, Timestamp>,
+    /// Cells in which nothing is to be changed.
+    frozen: Vec<bool>,
+    /// Machines that shall run and that do, by cell, at the last turn.
+    cells: Vec<CellCount>,
+    /// Orders in a row that were not let through, by lane.
+    stopped: BTreeMap<Lane, u32>,
     next_order: u64,
 }
 
@@ -66,6 +73,8 @@ struct InFlight {
     vm: Option<VmId>,
     since: Timestamp,
     kind: Kind,
+    /// The first order to end its machine.
+    ends: bool,
 }
 
 /// What kind of order it is, as far as its failure is concerned.
@@ -136,13 +145,12 @@ impl Rollout {
         assert_eq!(ground.hosts.len(), topology.hosts.len(), "a ground is dense over hosts");
         assert_eq!(limits.linger.len(), topology.classes.len(), "limits are dense over classes");
         let mut addresses = Addresses::new(&ground.addresses);
-        for course in courses.values() {
+        for (id, course) in &courses {
             if let Some(address) = course.address {
-                addresses.keep(course.planned.region, address);
+                addresses.keep(course.planned.region, address, *id);
             }
         }
         Rollout {
-            topology,
             limits,
             ground,
             written: courses.clone(),
@@ -152,6 +160,10 @@ impl Rollout {
             in_flight: BTreeMap::new(),
             asked: BTreeMap::new(),
             excluded_at: BTreeMap::new(),
+            frozen: vec![false; topology.cells()],
+            cells: vec![CellCount::default(); topology.cells()],
+            stopped: BTreeMap::new(),
+            topology,
             next_order: 0,
         }
     }
@@ -169,6 +181,26 @@ impl Rollout {
         self.order_answers(plan, sight, &mut turn);
         self.settle(sight, &mut turn);
         turn
+    }
+
+    /// These changes are written down: they are not told again. What could not be written is told at the next turn.
+    pub fn confirm(&mut self, changes: &[Change]) {
+        for change in changes {
+            match change {
+                Change::Course(id, course) => drop(self.written.insert(*id, course.clone())),
+                Change::Gone(id) => drop(self.written.remove(id)),
+            }
+        }
+    }
+
+    /// Cells, dense, in which nothing is to be changed: what stands there stays as it is.
+    pub fn freeze(&mut self, cells: Vec<bool>) {
+        assert_eq!(cells.len(), self.topology.cells(), "cells are dense");
+        self.frozen = cells;
+    }
+
+    fn is_frozen(&self, course: &Course) -> bool {
+        self.frozen[self.topology.cell(course.planned.region, course.planned.class)]
     }
 
     /// All machines that are not wholly gone, and what is known of each.
@@ -237,6 +269,7 @@ impl Rollout {
 
     fn succeed(&mut self, lane: Lane, order: InFlight, at: Timestamp) {
         self.breakers.remove(&lane);
+        self.stopped.remove(&lane);
         let wait = self.limits.retry_first;
         if let Some(asked) = self.asked.get_mut(&lane) {
             asked.is_underway = false;
@@ -263,12 +296,28 @@ impl Rollout {
         }
         let first = self.limits.retry_first;
         if let Some(asked) = self.asked.get_mut(&lane) {
-            asked.tries = asked.tries.saturating_add(u32::from(failure != Failure::Stopped));
-            asked.not_before = at.saturating_add(self.limits.backoff(asked.tries).max(first));
+            asked.tries = asked.tries.saturating_add(1);
+            let tries = if failure == Failure::Stopped { asked.tries.min(5) } else { asked.tries };
+            asked.not_before = at.saturating_add(self.limits.backoff(tries).max(first));
         }
+        let stopped = if failure == Failure::Stopped {
+            let stopped = self.stopped.entry(lane).or_default();
+            *stopped = stopped.saturating_add(1);
+            *stopped
+        } else {
+            self.stopped.remove(&lane);
+            0
+        };
         let Some(course) = order.vm.and_then(|vm| self.courses.get_mut(&vm)) else { return };
         if failure == Failure::Stopped {
-            course.not_before = at.saturating_add(first);
+            // It is asked again before long: whoever opens the gate waits for it.
+            course.not_before = at.saturating_add(self.limits.backoff(stopped.min(5)));
+            // It was not asked to end after all.
+            if order.ends
+                && let Some(leaving) = &mut course.leaving
+            {
+                leaving.ending_since = None;
+            }
             return;
         }
         course.failures = course.failures.saturating_add(1);
@@ -302,10 +351,10 @@ impl Rollout {
         !self.in_flight.contains_key(&lane) && self.breakers.get(&lane).is_none_or(|breaker| breaker.may_try(at))
     }
 
-    fn send(&mut self, lane: Lane, task: Task, kind: Kind, at: Timestamp, turn: &mut Turn) {
+    fn send(&mut self, lane: Lane, task: Task, (kind, ends): (Kind, bool), at: Timestamp, turn: &mut Turn) {
         let number = self.next_order;
         self.next_order += 1;
-        self.in_flight.insert(lane, InFlight { number, vm: task.vm(), since: at, kind });
+        self.in_flight.insert(lane, InFlight { number, vm: task.vm(), since: at, kind, ends });
         turn.orders.push(Order { number, lane, task });
     }
 
@@ -333,7 +382,7 @@ impl Rollout {
             let course = self.courses.remove(&id).expect("it was just looked at");
             self.excluded_at.remove(&id);
             if let Some(address) = course.address {
-                self.addresses.let_go(course.planned.region, address);
+                self.addresses.let_go(course.planned.region, address, id);
             }
         }
         for (&id, course) in &self.courses {
@@ -343,12 +392,6 @@ impl Rollout {
         }
         turn.changes
             .extend(self.written.keys().filter(|id| !self.courses.contains_key(id)).map(|id| Change::Gone(*id)));
-        for change in &turn.changes {
-            match change {
-                Change::Course(id, course) => drop(self.written.insert(*id, course.clone())),
-                Change::Gone(id) => drop(self.written.remove(id)),
-            }
-        }
     }
 }
 

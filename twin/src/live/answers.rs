@@ -29,7 +29,7 @@ pub(super) fn answers(
         let Some(name) = name else { continue };
         let class = ClassId::at(index);
         let of_class: Vec<&Member> = members.values().filter(|member| member.class == class).collect();
-        if !of_class.iter().any(|member| member.takes) {
+        if !of_class.iter().any(|member| member.takes || !member.healthy) {
             continue;
         }
         let ttl_seconds = (production.ttl[index].as_nanos() / 1_000_000_000) as u32;

@@ -1,5 +1,6 @@
 //! Who works when: a thread for each hand, or all of them in turn.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 
@@ -149,21 +150,34 @@ impl Threads {
     }
 }
 
+/// A hand that panics has failed at this one thing; its lane must not wait for ever.
+fn carry_out(hand: &mut dyn Hand, order: &Order) -> Did {
+    catch_unwind(AssertUnwindSafe(|| hand.carry_out(&order.task))).unwrap_or_else(|_| {
+        let why = "its worker panicked; this is a mistake of ours, and is on stderr".to_owned();
+        Did { outcome: Outcome::Failed { failure: Failure::Transient, why }, writes: 0, remarks: Vec::new() }
+    })
+}
+
+/// What a look that panics would have shown grows old, and is told as such.
+fn look(hand: &mut dyn Hand) {
+    let _ = catch_unwind(AssertUnwindSafe(|| hand.look()));
+}
+
 fn work(mut hand: Box<dyn Hand>, orders: &Receiver<Order>, ended: &Sender<Ended>, period: Duration) {
     let period = std::time::Duration::from_nanos(period.as_nanos());
-    hand.look();
+    look(&mut *hand);
     loop {
         match orders.recv_timeout(period) {
             Ok(order) => {
-                let did = hand.carry_out(&order.task);
+                let did = carry_out(&mut *hand, &order);
                 // What is seen before the end of an order is heard of says nothing of it.
                 let is_heard = ended.send(Ended { order, did }).is_ok();
-                hand.look();
+                look(&mut *hand);
                 if !is_heard {
                     return;
                 }
             }
-            Err(RecvTimeoutError::Timeout) => hand.look(),
+            Err(RecvTimeoutError::Timeout) => look(&mut *hand),
             Err(RecvTimeoutError::Disconnected) => return,
         }
     }

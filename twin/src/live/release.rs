@@ -99,7 +99,7 @@ impl Release {
             self.mandates.get(cell) == Some(&Mandate::Live) || with_machines.get(cell) == Some(&true)
         });
         for (cell, weights) in released.steering.0.iter_mut().enumerate() {
-            if !self.mandates[cell].may_write() {
+            if self.mandates.get(cell) != Some(&Mandate::Live) {
                 weights.clear();
             }
         }

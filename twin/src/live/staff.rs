@@ -25,7 +25,7 @@ pub fn hands(
     board: &Arc<Board>,
     clock: &Clock,
     gates: &GateMaker,
-    responder: Option<&Responder>,
+    responder: Option<&Arc<Responder>>,
 ) -> Hands {
     let common = || (Arc::clone(production), Arc::clone(board), Arc::clone(clock), Arc::clone(gates));
     let hypervisors = production.hypervisors.iter().enumerate().map(|(index, hosted)| -> Box<dyn Hand> {
@@ -44,10 +44,10 @@ pub fn hands(
     });
     let answers = production.answering.clone().map(|answering| -> Box<dyn Hand> {
         let owner = production.owner.to_string();
-        let mut own = responder.map(ResponderExecutor::new);
+        let own = responder.cloned();
         let opener: Opener<Guarded<Box<dyn SteeringExecutor>>> = Box::new(move || {
-            let executor: Box<dyn SteeringExecutor> = match own.take() {
-                Some(own) => Box::new(own),
+            let executor: Box<dyn SteeringExecutor> = match &own {
+                Some(own) => Box::new(ResponderExecutor::new(own)),
                 None => answering
                     .open(&owner)
                     .map_err(|error| error.to_string())?
@@ -67,7 +67,7 @@ pub fn hands(
 ///
 /// # Errors
 /// What it could not listen at, or says itself.
-pub fn responder(production: &Production) -> Result<Option<Responder>, String> {
+pub fn responder(production: &Production) -> Result<Option<Arc<Responder>>, String> {
     let Some(answering) = &production.answering else { return Ok(None) };
     let NameServer::Responder { listen, zone, rate_limit } = &answering.server else { return Ok(None) };
     let at = |address: &SocketAddr, error: std::io::Error| format!("{address}: {error}");
@@ -108,5 +108,5 @@ pub fn responder(production: &Production) -> Result<Option<Responder>, String> {
         state: Some(production.state.join("responder.json")),
         rate_limit: *rate_limit,
     };
-    Responder::start(options).map(Some).map_err(|error| error.to_string())
+    Responder::start(options).map(Arc::new).map(Some).map_err(|error| error.to_string())
 }

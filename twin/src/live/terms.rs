@@ -30,6 +30,8 @@ pub fn limits(production: &Production) -> RolloutLimits {
         shut_down_deadline: given.shutdown_deadline,
         orphan_grace: given.orphan_grace,
         orphan_cap: given.orphan_cap,
+        // A worker reports on every order it was given, however late; until then its lane is busy.
+        order_patience: Duration::from_hours(365 * 24),
         linger: classes.clone().map(linger).collect(),
         drain_deadline: classes
             .map(|class| production.controller.deployment.drain_deadline(topology.class(class)))

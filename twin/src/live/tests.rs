@@ -368,7 +368,7 @@ fn whoever_starts_next_goes_on_from_the_ledger() {
     // Killed every few seconds, at another point each time; machines are never made twice, and none is left over.
     for seconds in (1..40).map(|turn| 10 + turn % 7) {
         epoch += 1;
-        let (book, _) = Book::open(folder.path(), epoch).unwrap();
+        let (book, _) = Book::open(folder.path(), epoch, &lab.production.topology).unwrap();
         let (mut world, mut controller) = lab.world(book);
         lab.run(&mut world, &mut controller, seconds);
         assert!(lab.machines().len() <= 4, "{:?}", lab.machines());
@@ -426,7 +426,7 @@ fn hours_over_thirty_regions_keep_memory_flat() {
     let more = LIVE.replace("[controller.guard]", "").replace("floor = 0\n", "");
     let lab = Lab::new(regions, 3, &format!("{}", more.replace("[live]", "[live]\nfreshness = \"3 min\"")));
     let folder = tempfile::tempdir().unwrap();
-    let (book, _) = Book::open(folder.path(), 1).unwrap();
+    let (book, _) = Book::open(folder.path(), 1, &lab.production.topology).unwrap();
     let (mut world, mut controller) = lab.world(book);
     let resident = || -> u64 {
         let text = std::fs::read_to_string("/proc/self/statm").unwrap();

@@ -6,19 +6,20 @@ use std::sync::Arc;
 use forebay_adapters::audit::{self, Audit, Text};
 use forebay_adapters::ledger::{Durability, LedgerError};
 use forebay_world::{
-    BitsPerSecond, Cpu, Demand, Duration, Generation, KnownEvent, LinkUse, Observation, Plan, SliceId, SliceUse,
-    Steering, Synchrony, Timestamp, VmId, VmSeen, VmState, World, WorldError,
+    BitsPerSecond, Cpu, Demand, Duration, Generation, KnownEvent, LinkUse, Observation, Plan, PlannedVm, SliceId,
+    SliceUse, Steering, Synchrony, Timestamp, VmId, VmIntent, World, WorldError,
 };
 
 use super::book::{Book, Entry};
 use super::crew::{Crew, Ended};
 use super::release::{Proposal, Release};
 use super::{ground, limits};
+use crate::controller::config::DemandSource;
 use crate::decision::Decision;
-use crate::deployment::rollout::{Failure, Held, Order, Outcome, Report, Rollout, Sight, Turn};
+use crate::deployment::rollout::{Failure, Held, Life, Order, Outcome, Report, Rollout, Sight, Turn};
 use crate::guard::GuardMemory;
-use crate::production::Production;
-use crate::watch::{Board, Names, QueryWatch, Targets};
+use crate::production::{Mandate, Production};
+use crate::watch::{Board, Names, QueryWatch, Seen, Targets};
 
 /// How time passes.
 pub trait Pace {
@@ -70,6 +71,8 @@ pub struct LiveWorld<P, C> {
     last: (Sight, Turn),
     reasons: Vec<String>,
     counts: Counts,
+    /// Why nothing is ordered any more.
+    halted: Option<String>,
 }
 
 impl<P: Pace, C: Crew> LiveWorld<P, C> {
@@ -87,10 +90,19 @@ impl<P: Pace, C: Crew> LiveWorld<P, C> {
         let memory = book.memory();
         let home = || Plan { steering: Steering::home(topology.cells()), ..Plan::default() };
         let submitted = memory.plan.clone().unwrap_or_else(|| Arc::new(home()));
-        let mut release = Release::new(&production.mandates, memory.approved.clone());
+        let mut approved = memory.approved.clone();
+        for (vm, course) in &memory.courses {
+            // What stood when a cell was given to a person stands until that person says otherwise.
+            let is_advised = production.mandate(course.planned.region, course.planned.class) == Mandate::Advise;
+            if is_advised && course.leaving.is_none() && course.failed.is_none() {
+                approved.entry(*vm).or_insert(PlannedVm { intent: VmIntent::Running, ..course.planned });
+            }
+        }
+        let mut release = Release::new(&production.mandates, approved);
         let now = pace.now();
-        let rollout =
+        let mut rollout =
             Rollout::new(Arc::clone(&topology), limits(&production), ground(&production), memory.courses.clone());
+        rollout.freeze(production.mandates.iter().map(|mandate| !mandate.may_write()).collect());
         let sight = board.sight(&production, rollout.courses(), now);
         let released = release.release(&submitted, &rollout.machines(&sight), &topology, now);
         if let Some(queries) = &queries {
@@ -107,6 +119,7 @@ impl<P: Pace, C: Crew> LiveWorld<P, C> {
             last: (sight, Turn::default()),
             reasons: vec![String::new(); topology.cells()],
             counts: Counts::default(),
+            halted: None,
             production,
             pace,
             crew,
@@ -127,6 +140,16 @@ impl<P: Pace, C: Crew> LiveWorld<P, C> {
         &mut self.pace
     }
 
+    /// Orders nothing any more, and says why; looks, answers and renews go on, and what stands stays.
+    pub fn halt(&mut self, why: impl Into<String>) {
+        self.halted.get_or_insert_with(|| why.into());
+    }
+
+    /// Why nothing is ordered any more, if that is so.
+    pub fn halted(&self) -> Option<&str> {
+        self.halted.as_deref()
+    }
+
     /// What was held back at the last beat, and why.
     pub fn held(&self) -> &BTreeMap<VmId, Held> {
         &self.last.1.held
@@ -134,7 +157,7 @@ impl<P: Pace, C: Crew> LiveWorld<P, C> {
 
     /// What does not answer.
     pub fn troubles(&self) -> Vec<(String, String)> {
-        self.board.troubles(&self.production)
+        self.board.troubles(&self.production, self.pace.now())
     }
 
     /// Orders so far.
@@ -191,11 +214,18 @@ impl<P: Pace, C: Crew> LiveWorld<P, C> {
             self.hear(ended, now);
         }
         let sight = self.board.sight(&self.production, self.rollout.courses(), now);
+        if self.halted.is_some() {
+            self.last.0 = sight;
+            return;
+        }
         let reports = std::mem::take(&mut self.reports);
         let turn = self.rollout.turn(&self.released, &sight, &reports);
         let entries: Vec<Entry> = turn.changes.iter().map(Entry::from).collect();
         match self.book.write(entries, !turn.orders.is_empty()) {
-            Ok(()) => turn.orders.iter().for_each(|order| self.send(order.clone(), now)),
+            Ok(()) => {
+                self.rollout.confirm(&turn.changes);
+                turn.orders.iter().for_each(|order| self.send(order.clone(), now));
+            }
             // What cannot be remembered is not begun.
             Err(error) => turn.orders.iter().for_each(|order| self.refuse(order, &error, now)),
         }
@@ -277,6 +307,18 @@ impl<P: Pace, C: Crew> LiveWorld<P, C> {
         }
     }
 
+    /// The newest plan that stands anywhere, where we remember none.
+    fn standing_generation(&self) -> Generation {
+        if self.submitted.generation > Generation(0) {
+            return Generation(0);
+        }
+        let links = self.board.links();
+        let on_links = links.iter().filter_map(|look| look.seen.as_ref()?.1.standing.generation);
+        let answered = self.board.answered();
+        let answered = answered.seen.as_ref().and_then(|(_, seen)| seen.standing.generation);
+        on_links.chain(answered).max().unwrap_or_default()
+    }
+
     /// Use of links and slices between the last two looks.
     fn network(&self) -> (Vec<Option<LinkUse>>, Vec<SliceUse>) {
         let topology = &self.production.topology;
@@ -293,13 +335,16 @@ impl<P: Pace, C: Crew> LiveWorld<P, C> {
                 (seconds > 0.0).then(|| BitsPerSecond::from_f64(sent as f64 * 8.0 / seconds))
             };
             let mut all = BitsPerSecond::ZERO;
+            let mut is_known = true;
             for (id, stands) in &seen.slices {
-                let used = rate(*id).unwrap_or(BitsPerSecond::ZERO);
+                let rate = rate(*id);
+                is_known &= rate.is_some();
+                let used = rate.unwrap_or(BitsPerSecond::ZERO);
                 all = BitsPerSecond(all.0.saturating_add(used.0));
                 slices.push(SliceUse { slice: *id, stands: *stands, used, offered: used });
             }
             let access = topology.regions[region].access;
-            if before.is_some() && !seen.slices.is_empty() {
+            if is_known && !seen.slices.is_empty() {
                 let capacity = topology.links[access.index()].capacity;
                 links[access.index()] = Some(LinkUse { link: access, capacity, used: all });
             }
@@ -308,29 +353,34 @@ impl<P: Pace, C: Crew> LiveWorld<P, C> {
         (links, slices)
     }
 
-    /// Demand of each client cell: queries as they were counted, and what the machines of its own region say of the rest.
-    fn demand(
-        &self,
-        vms: &[VmSeen],
-        slices: &[SliceUse],
-        seen: &crate::watch::Seen,
-        window: Duration,
-    ) -> Vec<Option<Demand>> {
+    /// Demand of each client cell: queries as they were counted, or sessions as the machines of its own region say. What
+    /// either is not wholly known of is not seen.
+    fn demand(&self, sight: &Sight, slices: &[SliceUse], seen: &Seen, window: Duration) -> Vec<Option<Demand>> {
         let topology = &self.production.topology;
-        let listens = self.production.queries.is_some();
-        let is_heard = seen.sources.0 > 0;
+        let by_dns = self.production.controller.demand == DemandSource::Dns;
+        let mut sessions = vec![Some(0_u64); topology.cells()];
+        let there = self.rollout.courses().iter().filter(|(_, course)| course.well_at.is_some() && !course.is_gone());
+        for (vm, course) in there {
+            let host = sight.hosts.get(course.planned.host.index()).and_then(Option::as_ref);
+            let machine = host.and_then(|host| host.machines.get(vm));
+            let said = match machine {
+                Some(machine) if machine.life == Life::Off => Some(0),
+                Some(machine) => machine.sessions,
+                None if host.is_some() => Some(0),
+                None => None,
+            };
+            let cell = topology.cell(course.planned.region, course.planned.class);
+            sessions[cell] = sessions[cell].zip(said).map(|(all, one)| all + u64::from(one));
+        }
         (0..topology.cells())
             .map(|cell| {
-                let (region, class) = topology.cell_at(cell);
-                let here = || vms.iter().filter(|vm| vm.region == region && vm.class == class);
-                let serving = here().filter(|vm| matches!(vm.state, VmState::Ready | VmState::Draining));
-                let sessions: Option<u64> = serving.map(|vm| vm.sessions.map(u64::from)).sum();
-                let has_machines = here().next().is_some();
-                if (listens && !is_heard) || (!listens && has_machines && sessions.is_none()) {
+                let known = if by_dns { seen.is_whole() } else { sessions[cell].is_some() };
+                if !known {
                     return None;
                 }
+                let (region, class) = topology.cell_at(cell);
                 let count = seen.counts.get(cell).copied().unwrap_or_default();
-                let sessions = sessions.unwrap_or_default() as f64;
+                let sessions = sessions[cell].unwrap_or_default() as f64;
                 let work = topology.class(class);
                 let slice = topology.slice(region, class);
                 let used = slices.iter().find(|slice_use| slice_use.slice == slice);
@@ -379,15 +429,15 @@ impl<P: Pace, C: Crew> World for LiveWorld<P, C> {
         let mut observation = Observation {
             at,
             window,
-            demand: self.demand(&vms, &slices, &seen, window),
+            demand: self.demand(&sight, &slices, &seen, window),
             hosts: self.rollout.hosts(&sight),
             links,
             slices,
             steering: self.submitted.steering.clone(),
             events: self.events.clone(),
-            applied: self.submitted.generation,
+            applied: self.submitted.generation.max(self.standing_generation()),
             coverage: self.board.coverage(&self.production, since, seen.sources),
-            next_vm: self.book.memory().next,
+            next_vm: self.book.memory().next.max(self.board.next_vm()),
             vms,
         };
         self.release.announce(&mut observation);

@@ -142,20 +142,40 @@ impl Board {
         self.inner().answers.clone()
     }
 
-    /// What does not answer now, as operators know it, and why.
-    pub fn troubles(&self, production: &Production) -> Vec<(String, String)> {
+    /// What does not answer, or was not looked at for long, as operators know it, and why.
+    pub fn troubles(&self, production: &Production, at: Timestamp) -> Vec<(String, String)> {
+        fn why<T>(look: &Look<T>, since: Timestamp) -> Option<String> {
+            match (&look.error, &look.seen) {
+                (Some((_, why)), _) => Some(why.clone()),
+                (None, Some((seen_at, _))) if *seen_at < since => Some(format!("nobody has looked since {seen_at}")),
+                _ => None,
+            }
+        }
+        let since = at.saturating_sub(production.freshness);
         let inner = self.inner();
         let mut found = Vec::new();
         for (hosted, look) in production.hypervisors.iter().zip(&inner.hypervisors) {
-            found.extend(look.error.as_ref().map(|(_, why)| (hosted.hypervisor.name(), why.clone())));
+            found.extend(why(look, since).map(|why| (hosted.hypervisor.name(), why)));
         }
         for (region, look) in production.topology.regions.iter().zip(&inner.links) {
-            found.extend(look.error.as_ref().map(|(_, why)| (format!("link of {}", region.name), why.clone())));
+            found.extend(why(look, since).map(|why| (format!("link of {}", region.name), why)));
         }
-        if let (Some(answering), Some((_, why))) = (&production.answering, &inner.answers.error) {
-            found.push((answering.name(), why.clone()));
+        if let Some(answering) = &production.answering {
+            found.extend(why(&inner.answers, since).map(|why| (answering.name(), why)));
+        }
+        let stale = inner.targets.keys().filter(|vm| inner.asked.get(vm).is_some_and(|asked| asked.at < since)).count();
+        if stale > 0 {
+            found.push(("health".to_owned(), format!("{stale} machines have said nothing since {since}")));
         }
         found
+    }
+
+    /// The first number after all machines that bear our mark.
+    pub fn next_vm(&self) -> VmId {
+        let inner = self.inner();
+        let listed = inner.hypervisors.iter().filter_map(|look| look.seen.as_ref());
+        let last = listed.filter_map(|(_, seen)| seen.inventory.machines.keys().next_back()).max();
+        last.map_or(VmId(0), |vm| VmId(vm.0.saturating_add(1)))
     }
 
     /// What is known at `at` of machines with these courses.
@@ -232,24 +252,26 @@ impl Board {
         sight
     }
 
-    /// Share of the sources that were heard from since `since`, and how many there are; `queries` are those of queries.
+    /// Share of the sources that were heard from since `since`: of hypervisors, links, the name server and sources of queries
+    /// (of which so many were heard, and so many are there), each kind for itself, the least of them.
     pub fn coverage(&self, production: &Production, since: Timestamp, queries: (u32, u32)) -> f64 {
         let inner = self.inner();
-        let (mut heard, mut all) = queries;
-        let mut count = |is_heard: bool| {
-            all += 1;
-            heard += u32::from(is_heard);
-        };
-        inner.hypervisors.iter().for_each(|look| count(look.fresh(since).is_some()));
-        for (look, network) in inner.links.iter().zip(&production.networks) {
-            if network.as_ref().is_some_and(|network| network.executor.is_some()) {
-                count(look.fresh(since).is_some());
+        let mut least: f64 = 1.0;
+        let mut count = |heard: usize, all: usize| {
+            if all > 0 {
+                least = least.min(heard as f64 / all as f64);
             }
-        }
+        };
+        count(inner.hypervisors.iter().filter(|look| look.fresh(since).is_some()).count(), inner.hypervisors.len());
+        let made =
+            |network: &Option<crate::production::Network>| network.as_ref().is_some_and(|n| n.executor.is_some());
+        let links = || inner.links.iter().zip(&production.networks).filter(|(_, network)| made(network));
+        count(links().filter(|(look, _)| look.fresh(since).is_some()).count(), links().count());
         if production.answering.is_some() {
-            count(inner.answers.fresh(since).is_some());
+            count(usize::from(inner.answers.fresh(since).is_some()), 1);
         }
-        if all == 0 { 0.0 } else { f64::from(heard) / f64::from(all) }
+        count(queries.0 as usize, queries.1 as usize);
+        least
     }
 }
 

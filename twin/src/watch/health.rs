@@ -1,10 +1,10 @@
 //! Machines, asked how they do: all of one class, round by round.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use forebay_adapters::probe::{Count, HealthRecord, Probe, ProbeError, Prober, Sessions};
+use forebay_adapters::probe::{Answer, Count, HealthRecord, Probe, ProbeError, Probed, Prober, Sessions};
 use forebay_world::{ClassId, Duration, VmId};
 
 use super::Clock;
@@ -24,6 +24,8 @@ pub struct HealthWatch {
     board: Arc<Board>,
     clock: Clock,
     records: BTreeMap<VmId, (IpAddr, HealthRecord)>,
+    /// Machines whose turn did not come in the last round: they are first in the next.
+    behind: BTreeSet<VmId>,
 }
 
 impl HealthWatch {
@@ -50,7 +52,16 @@ impl HealthWatch {
                 .map(|page| Sessions { path: Some(page.path.clone()), count: count(&page.form) }),
         };
         let prober = Prober::new(probe.clone(), AT_ONCE, check.period.max(check.timeout))?;
-        Ok(HealthWatch { class, period: check.period, prober, probe, board, clock, records: BTreeMap::new() })
+        Ok(HealthWatch {
+            class,
+            period: check.period,
+            prober,
+            probe,
+            board,
+            clock,
+            records: BTreeMap::new(),
+            behind: BTreeSet::new(),
+        })
     }
 
     /// One round.
@@ -62,7 +73,11 @@ impl HealthWatch {
             .map(|(vm, (_, address))| (*vm, *address))
             .collect();
         self.records.retain(|vm, (address, _)| mine.get(vm) == Some(address));
-        let probed = self.prober.round(&mine);
+        let behind: BTreeMap<VmId, IpAddr> =
+            mine.iter().filter(|(vm, _)| self.behind.contains(vm)).map(|(vm, address)| (*vm, *address)).collect();
+        let probed = self.prober.round(if behind.is_empty() { &mine } else { &behind });
+        let missed = |(vm, probed): (&VmId, &Probed)| (probed.answer == Answer::NotAsked).then_some(*vm);
+        self.behind = probed.iter().filter_map(missed).collect();
         let at = (self.clock)();
         let mut said = BTreeMap::new();
         for (vm, probed) in probed {

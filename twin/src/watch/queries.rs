@@ -1,6 +1,6 @@
 //! Queries as name servers report them, folded into windows of demand by client region and class.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -16,8 +16,18 @@ use crate::production::Production;
 pub struct Seen {
     /// For each client cell, dense.
     pub counts: Vec<QueryCount>,
-    /// Sources of queries that were heard from, and how many there are.
+    /// Sources of queries that were heard all the time, and how many there are.
     pub sources: (u32, u32),
+    /// Queries that were lost on the way to us.
+    pub lost: u64,
+}
+
+impl Seen {
+    /// Whether every source was heard all the time, and nothing was lost.
+    pub fn is_whole(&self) -> bool {
+        let (heard, all) = self.sources;
+        all > 0 && heard == all && self.lost == 0
+    }
 }
 
 /// Folds queries into windows. Shared by whoever hears them and whoever closes windows.
@@ -41,9 +51,18 @@ struct Fold {
     names: HashMap<String, (u32, usize)>,
     /// The next number of a cache or a name: none is given twice, also when what was remembered is forgotten.
     next: u32,
-    /// Listeners with a sender that is connected, and how many listeners there are.
+    /// Places at which is listened.
+    places: u32,
+    /// Senders, and when each was last connected.
+    senders: BTreeMap<String, Timestamp>,
+    /// Senders that are connected now, and the fewest since the window began.
     connected: (u32, u32),
+    /// Queries that were lost so far, and at the end of the last window.
+    lost: (u64, u64),
 }
+
+/// A sender that has been away for so long is not waited for any more.
+const FORGOTTEN_AFTER: Duration = Duration::from_hours(1);
 
 /// Who keeps answers.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -81,7 +100,10 @@ impl QueryWatch {
             caches: HashMap::new(),
             names: HashMap::new(),
             next: 0,
-            connected: (0, queries.dnstap.len() as u32),
+            places: queries.dnstap.len() as u32,
+            senders: BTreeMap::new(),
+            connected: (0, 0),
+            lost: (0, 0),
         })))))
     }
 
@@ -94,12 +116,17 @@ impl QueryWatch {
         self.fold().meter.begin(at);
     }
 
-    /// Takes in what a listener has, for at most so long; no more comes once this says so.
-    pub fn hear(&self, listener: &DnstapListener, wait: Duration) -> bool {
-        let received = listener.receive(std::time::Duration::from_nanos(wait.as_nanos()).into());
+    /// Takes in what a listener has, for at most so long; no more comes once this says so. `at` is the present moment.
+    pub fn hear(&self, listener: &DnstapListener, wait: Duration, at: Timestamp) -> bool {
+        let received = listener.receive(std::time::Duration::from_nanos(wait.as_nanos()));
+        let senders = listener.senders();
         let mut fold = self.fold();
-        let heard = listener.senders().iter().filter(|sender| sender.open > 0).count();
-        fold.connected.0 = (heard as u32).min(fold.connected.1);
+        let open = senders.iter().filter(|sender| sender.open > 0);
+        for sender in open.clone() {
+            fold.senders.insert(sender.name.clone(), at);
+        }
+        fold.connect(open.count() as u32);
+        fold.lost.0 = senders.iter().map(|sender| sender.dropped).sum::<u64>() + listener.refused();
         match received {
             Received::Batch(batch) => {
                 for query in batch.iter() {
@@ -108,8 +135,16 @@ impl QueryWatch {
                 true
             }
             Received::Nothing => true,
-            Received::Ended => false,
+            Received::Ended => {
+                fold.connect(0);
+                false
+            }
         }
+    }
+
+    /// Nobody listens any more.
+    pub fn deafen(&self) {
+        self.fold().connect(0);
     }
 
     /// Takes one query in.
@@ -120,11 +155,22 @@ impl QueryWatch {
     /// Closes the window at `at`.
     pub fn close(&self, at: Timestamp) -> Seen {
         let mut fold = self.fold();
-        Seen { counts: fold.meter.close(at), sources: fold.connected }
+        let fold = &mut *fold;
+        fold.senders.retain(|_, last| at.since(*last) < FORGOTTEN_AFTER);
+        let all = fold.places.max(fold.senders.len() as u32);
+        let heard = fold.connected.1.min(all);
+        let lost = fold.lost.0.saturating_sub(fold.lost.1);
+        fold.connected.1 = fold.connected.0;
+        fold.lost.1 = fold.lost.0;
+        Seen { counts: fold.meter.close(at), sources: (heard, all), lost }
     }
 }
 
 impl Fold {
+    fn connect(&mut self, open: u32) {
+        self.connected = (open, self.connected.1.min(open));
+    }
+
     fn take(&mut self, query: &LoggedQuery<'_>) {
         // Our own looks at what is answered are no demand.
         if query.vantage != self.vantage || query.ecs == Some(self.own) {

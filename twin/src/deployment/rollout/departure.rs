@@ -14,10 +14,10 @@ enum Wish {
 
 /// Counts over one region × class.
 #[derive(Clone, Copy, Debug, Default)]
-struct CellCount {
+pub(super) struct CellCount {
     /// Machines that shall run, and of those, ones that serve.
-    run: u32,
-    run_and_serve: u32,
+    pub(super) run: u32,
+    pub(super) run_and_serve: u32,
     /// Machines that did well once and are not given up.
     well: u32,
     leaving: u32,
@@ -28,6 +28,10 @@ impl Rollout {
     pub(super) fn leave(&mut self, plan: &Plan, sight: &Sight, turn: &mut Turn) {
         let at = sight.at;
         for (&id, course) in &mut self.courses {
+            let is_frozen = self.frozen[self.topology.cell(course.planned.region, course.planned.class)];
+            if is_frozen {
+                continue;
+            }
             if wish(plan, id) == Wish::Run && course.failed.is_none() && course.leaving.is_some() {
                 if course.is_ending() {
                     course.fail("was wanted again when it was ending already");
@@ -49,7 +53,11 @@ impl Rollout {
             if wish(plan, id) == Wish::Run || course.leaving.is_some() {
                 continue;
             }
-            let count = &mut counts[self.topology.cell(course.planned.region, course.planned.class)];
+            let cell = self.topology.cell(course.planned.region, course.planned.class);
+            if self.frozen[cell] {
+                continue;
+            }
+            let count = &mut counts[cell];
             let costs_nobody = course.well_at.is_none() || course.failed.is_some();
             let is_seen = sight.hosts.get(course.planned.host.index()).is_some_and(Option::is_some)
                 && (sight.answers.is_some() || !self.ground.answers);
@@ -72,6 +80,7 @@ impl Rollout {
                 course.leaving = Some(Leaving { since: at, unanswered_since, ending_since: None, gone_since: None });
             }
         }
+        self.cells = counts;
     }
 }
 

@@ -6,7 +6,7 @@ use forebay_world::{HostId, Plan, Timestamp, VmId};
 
 use super::course::{Course, Leaving};
 use super::presence::Presence;
-use super::{Health, Held, HostGround, Kind, Lane, Life, MachineSight, Rollout, Sight, Task, Turn};
+use super::{Held, HostGround, Kind, Lane, Life, MachineSight, Rollout, Sight, Task, Turn};
 
 impl Rollout {
     /// What each host's hypervisor shall do next: capacity comes before savings.
@@ -24,6 +24,9 @@ impl Rollout {
         for (&id, course) in &self.courses {
             let host = course.planned.host;
             let ground = &self.ground.hosts[host.index()];
+            if self.is_frozen(course) {
+                continue;
+            }
             let presence = Presence::of(id, course, sight);
             match self.next_for(id, course, presence, ground, booting[host.index()], sight) {
                 Ok(Some(kind)) if sight.at >= course.not_before => prefer(host, kind, id),
@@ -40,6 +43,7 @@ impl Rollout {
             if !self.is_free(lane, sight.at) {
                 continue;
             }
+            let mut ends = false;
             let task = match kind {
                 Kind::Resume => Task::Resume(id),
                 Kind::Create => {
@@ -56,6 +60,7 @@ impl Rollout {
                 Kind::ShutDown | Kind::Remove => {
                     let course = self.courses.get_mut(&id).expect("it was just looked at");
                     if let Some(leaving) = &mut course.leaving {
+                        ends = leaving.ending_since.is_none();
                         leaving.ending_since.get_or_insert(sight.at);
                     }
                     if kind == Kind::ShutDown { Task::ShutDown(id) } else { Task::Remove(id) }
@@ -63,7 +68,7 @@ impl Rollout {
                 Kind::Orphan => Task::Remove(id),
                 Kind::Warm | Kind::Whole => unreachable!("no host is asked for that"),
             };
-            self.send(lane, task, kind, sight.at, turn);
+            self.send(lane, task, (kind, ends), sight.at, turn);
         }
     }
 
@@ -104,9 +109,14 @@ impl Rollout {
                 }
                 Some(Life::Paused) => {
                     // What was asked last may not be seen yet.
-                    let asked = self.asked.get(&Lane::Link(course.planned.region)).map(|asked| &asked.task);
-                    let stays = |task: &Task| matches!(task, Task::Slice { ports, .. } if ports.contains_key(&id));
-                    let is_guarded = link.is_some_and(|link| link.ports.contains(&id)) && asked.is_none_or(stays);
+                    let asked = self.asked.get(&Lane::Link(course.planned.region));
+                    let is_guarded = link.is_some_and(|link| {
+                        link.ports.contains(&id)
+                            && asked.is_none_or(|asked| {
+                                link.at > asked.since
+                                    && matches!(&asked.task, Task::Slice { ports, .. } if ports.contains_key(&id))
+                            })
+                    });
                     Ok((!ground.ports || is_guarded).then_some(Kind::Resume))
                 }
                 Some(Life::Running | Life::Ending) => Ok(None),
@@ -114,7 +124,7 @@ impl Rollout {
         };
         let Presence::There(machine) = presence else { return Ok(None) };
         if leaving.ending_since.is_none() {
-            self.may_end(id, course, leaving, machine, sight)?;
+            self.may_end(course, leaving, machine, sight)?;
         }
         match (machine.life, leaving.ending_since) {
             (Life::Off | Life::Paused, _) => Ok(Some(Kind::Remove)),
@@ -128,24 +138,20 @@ impl Rollout {
     }
 
     /// Whether a machine that leaves may be ended.
-    fn may_end(
-        &self,
-        id: VmId,
-        course: &Course,
-        leaving: Leaving,
-        machine: &MachineSight,
-        sight: &Sight,
-    ) -> Result<(), Held> {
+    fn may_end(&self, course: &Course, leaving: Leaving, machine: &MachineSight, sight: &Sight) -> Result<(), Held> {
         if course.well_at.is_none() {
             return Ok(());
         }
         if leaving.unanswered_since.is_none() {
             return Err(if sight.answers.is_none() && self.ground.answers { Held::Blind } else { Held::Linger });
         }
-        let is_dead = machine.life == Life::Off;
-        let is_ill = course.failed.is_some() && sight.health.get(&id) == Some(&Health::Unhealthy);
-        if is_dead || is_ill {
+        if machine.life == Life::Off {
             return Ok(());
+        }
+        // One that runs and was given up may be better than nothing: it goes when another serves.
+        let count = self.cells[self.topology.cell(course.planned.region, course.planned.class)];
+        if course.failed.is_some() && count.run > 0 && count.run_and_serve == 0 {
+            return Err(Held::Shortage);
         }
         if !self.has_lingered(course, leaving, sight.at) {
             return Err(Held::Linger);

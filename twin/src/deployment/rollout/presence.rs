@@ -3,7 +3,7 @@
 use forebay_world::{Timestamp, VmId};
 
 use super::course::Course;
-use super::sight::{MachineSight, Sight};
+use super::sight::{Life, MachineSight, Sight};
 
 /// Whether there is such a machine, as far as is known.
 #[derive(Clone, Copy, Debug)]
@@ -22,7 +22,9 @@ impl<'a> Presence<'a> {
             return Presence::Unknown;
         };
         if let Some(machine) = host.machines.get(&id) {
-            return Presence::There(machine);
+            // It may have been started again since.
+            let is_old = machine.life == Life::Off && course.tried_at.is_some_and(|tried| host.at <= tried);
+            return if is_old { Presence::Unknown } else { Presence::There(machine) };
         }
         let ending = course.leaving.and_then(|leaving| leaving.ending_since);
         let done = [course.tried_at, course.made_at, ending].into_iter().flatten().max();

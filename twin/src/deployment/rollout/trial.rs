@@ -583,6 +583,7 @@ impl Trial {
                 Change::Gone(id) => drop(self.ledger.remove(id)),
             }
         }
+        self.rollout.confirm(&turn.changes);
         self.judge(&before, sight, &turn)?;
         if self.trouble_rate > 0.0 && self.happens(0.01) {
             // Killed between what was written down and what was to be done.

@@ -1,10 +1,10 @@
 //! What is seen of machines moves their courses on.
 
-use forebay_world::Timestamp;
+use forebay_world::{Timestamp, VmId};
 
 use super::course::Course;
 use super::presence::Presence;
-use super::{Health, Held, Lane, Rollout, Sight, Turn};
+use super::{Health, Held, Lane, Life, Rollout, Sight, Turn};
 
 impl Rollout {
     /// Moves each course on by what is seen of its machine.
@@ -56,25 +56,29 @@ impl Rollout {
                 }
             }
         }
-        self.give_up_the_ill(at, turn);
+        self.give_up_the_ill(sight, turn);
     }
 
-    /// Gives up machines that have been ill for long, but not where so many fell ill at once that whoever asks them is
-    /// more likely to be.
-    fn give_up_the_ill(&mut self, at: Timestamp, turn: &mut Turn) {
+    /// Gives up machines that have been ill for long. Where a hypervisor says that they run, and many fell ill at the same
+    /// time or all did, it is more likely that whoever asks them is.
+    fn give_up_the_ill(&mut self, sight: &Sight, turn: &mut Turn) {
         let mut counts = vec![(0_u32, 0_u32); self.topology.regions.len()];
-        for course in self.courses.values().filter(|course| course.well_at.is_some() && course.failed.is_none()) {
+        let runs = |id: VmId, course: &Course| matches!(Presence::of(id, course, sight), Presence::There(machine) if machine.life == Life::Running);
+        for (&id, course) in
+            self.courses.iter().filter(|(_, c)| c.well_at.is_some() && c.failed.is_none() && !c.is_gone())
+        {
             let (well, ill) = &mut counts[course.planned.region.index()];
-            *well += u32::from(!course.is_gone());
-            *ill += u32::from(!course.is_gone() && course.ill_since.is_some());
+            *well += 1;
+            *ill += u32::from(course.ill_since.is_some() && runs(id, course));
         }
         for (&id, course) in &mut self.courses {
             let Some(ill_since) = course.ill_since.filter(|_| course.failed.is_none()) else { continue };
             let (well, ill) = counts[course.planned.region.index()];
-            if at.since(ill_since) < self.limits.unhealthy_grace {
+            if sight.at.since(ill_since) < self.limits.unhealthy_grace {
                 continue;
             }
-            if ill > self.limits.ill_vms.max((f64::from(well) * self.limits.ill_share) as u32) {
+            let most = self.limits.ill_vms.max((f64::from(well) * self.limits.ill_share) as u32);
+            if runs(id, course) && ill > 1 && (ill == well || ill > most) {
                 turn.held.insert(id, Held::ManyIll);
             } else {
                 course.fail("served, and does not any more");

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use forebay_world::{Plan, PlannedSlice, RegionId, SliceId, Timestamp, VmId};
+use forebay_world::{Plan, PlannedSlice, RegionId, SliceId, Timestamp, VmId, VmIntent};
 
 use super::course::Course;
 use super::presence::Presence;
@@ -12,6 +12,8 @@ use super::{Kind, Lane, Life, Member, Port, Rollout, Sight, Task, Turn};
 #[derive(Clone, Debug)]
 pub(super) struct Asked {
     pub(super) task: Task,
+    /// When it was first asked: what was seen before says nothing of it.
+    pub(super) since: Timestamp,
     pub(super) tries: u32,
     pub(super) not_before: Timestamp,
     pub(super) is_underway: bool,
@@ -20,7 +22,8 @@ pub(super) struct Asked {
 impl Rollout {
     pub(super) fn order_warmth(&mut self, sight: &Sight, turn: &mut Turn) {
         let cold = |(_, course): &(&VmId, &Course)| {
-            course.well_at.is_some()
+            !self.is_frozen(course)
+                && course.well_at.is_some()
                 && !course.is_warm
                 && course.ill_since.is_none()
                 && course.failed.is_none()
@@ -39,7 +42,7 @@ impl Rollout {
         for task in tasks {
             let lane = Lane::Warmth(task.vm().expect("warmth is of one machine"));
             if !self.in_flight.contains_key(&lane) {
-                self.send(lane, task, Kind::Warm, sight.at, turn);
+                self.send(lane, task, (Kind::Warm, false), sight.at, turn);
             }
         }
     }
@@ -74,14 +77,17 @@ impl Rollout {
                         || matches!(asked, Some(Task::Slice { ports, .. }) if ports.contains_key(&id))
                 }
             };
-            if is_there {
-                let address = course.address.expect("none is made without");
+            if let Some(address) = course.address.filter(|_| is_there) {
                 ports[region.index()].insert(id, Port { slice, address });
             }
         }
         for (index, (slices, ports)) in slices.into_iter().zip(ports).enumerate() {
             let seen = sight.links.get(index).and_then(Option::as_ref);
             let Some(link) = seen.filter(|_| self.ground.links[index]) else { continue };
+            // Machines of ours that we know nothing of are not cut off by a memory that was lost.
+            if self.courses.is_empty() && self.has_strange_machines(sight) {
+                continue;
+            }
             // A plan that was made before the link was seen may not know of a slice yet.
             if ports.values().any(|port| !slices.contains_key(&port.slice)) {
                 continue;
@@ -95,9 +101,19 @@ impl Rollout {
     /// Who shall be answered, where it is not so.
     pub(super) fn order_answers(&mut self, plan: &Plan, sight: &Sight, turn: &mut Turn) {
         let Some(answers) = sight.answers.as_ref().filter(|_| self.ground.answers) else { return };
+        // Clients are sent to somebody nobody knows, and machines of ours stand that we know nothing of: a memory was lost.
+        if answers.strangers && self.has_strange_machines(sight) {
+            return;
+        }
+        // What has failed stays the last good of a class that shall have machines, until another serves.
+        let mut wanted = vec![false; self.topology.classes.len()];
+        for vm in plan.vms.values().filter(|vm| vm.intent == VmIntent::Running) {
+            wanted[vm.class.index()] = true;
+        }
         let known = |course: &Course| {
             let is_out = course.is_ending() || course.is_gone();
-            course.well_at.is_some() && course.is_warm && !is_out && course.address.is_some()
+            let is_of_use = course.failed.is_none() || wanted[course.planned.class.index()];
+            course.well_at.is_some() && course.is_warm && !is_out && is_of_use && course.address.is_some()
         };
         let member = |(&id, course): (&VmId, &Course)| {
             let member = Member {
@@ -116,13 +132,19 @@ impl Rollout {
         let task = Task::Answer { generation: plan.generation, members, steering: plan.steering.clone() };
         let is_known = self.asked.get(&Lane::Answers).is_some_and(|asked| alike(&asked.task, &task));
         let is_underway = self.asked.get(&Lane::Answers).is_some_and(|asked| asked.is_underway);
-        let is_so = answers.answered == shall && is_known && !is_underway;
+        let is_so = answers.answered == shall && is_known && !is_underway && !answers.strangers;
         if self.ask(Lane::Answers, task, is_so, sight.at, turn) {
             self.excluded_at.retain(|id, _| !shall.contains(id));
             for id in self.courses.keys().filter(|id| !shall.contains(id)) {
                 self.excluded_at.entry(*id).or_insert(sight.at);
             }
         }
+    }
+
+    /// Whether machines bear our mark that nobody here knows of.
+    fn has_strange_machines(&self, sight: &Sight) -> bool {
+        let mut listed = sight.hosts.iter().flatten().flat_map(|host| host.machines.keys());
+        listed.any(|vm| !self.courses.contains_key(vm))
     }
 
     /// Asks a lane that is about many machines, unless it is so; the same again only after a while. Says whether it asked.
@@ -141,11 +163,12 @@ impl Rollout {
             return false;
         }
         let (tries, is_underway) = before.map_or((0, false), |asked| (asked.tries, asked.is_underway));
+        let since = before.map_or(at, |asked| asked.since);
         // What was done and is not so waits longer every time.
         let tries = if is_underway { tries } else { tries.saturating_add(1) };
         let not_before = at.saturating_add(self.limits.backoff(tries));
-        self.asked.insert(lane, Asked { task: task.clone(), tries, not_before, is_underway: false });
-        self.send(lane, task, Kind::Whole, at, turn);
+        self.asked.insert(lane, Asked { task: task.clone(), since, tries, not_before, is_underway: false });
+        self.send(lane, task, (Kind::Whole, false), at, turn);
         true
     }
 }
