@@ -108,6 +108,21 @@ impl SimWorld {
         }
     }
 
+    /// Whether a machine takes new sessions, by serving cell.
+    pub fn serving(&self) -> Vec<bool> {
+        (0..self.ground.setup.topology.cells()).map(|cell| !self.ground.fleet.ready(cell).is_empty()).collect()
+    }
+
+    /// Machines of each serving cell that are in one of these states.
+    pub fn machines_in(&self, states: &[VmState]) -> Vec<u32> {
+        let topology = &self.ground.setup.topology;
+        let mut counts = vec![0; topology.cells()];
+        for vm in self.ground.fleet.vms().iter().filter(|vm| states.contains(&vm.state)) {
+            counts[topology.cell(vm.planned.region, vm.planned.class)] += 1;
+        }
+        counts
+    }
+
     /// What the run has come to, by cell: minutes by client cell, machines by serving cell.
     pub fn tallies(&self) -> Vec<CellTally> {
         let (minutes, idle) = self.ground.scorer.by_cell();

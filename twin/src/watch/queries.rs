@@ -41,6 +41,8 @@ struct Fold {
     next: u32,
     /// Listeners with a sender that is connected, and how many listeners there are.
     connected: (u32, u32),
+    /// For each log, whether it can be read.
+    logs: Vec<bool>,
 }
 
 /// Who keeps answers.
@@ -79,6 +81,7 @@ impl QueryWatch {
             names: HashMap::new(),
             next: 0,
             connected: (0, queries.dnstap.len() as u32),
+            logs: vec![false; queries.logs.len()],
         })))))
     }
 
@@ -114,10 +117,25 @@ impl QueryWatch {
         self.fold().take(query);
     }
 
+    /// Says whether the log at a position can be read.
+    pub fn set_log(&self, number: usize, is_read: bool) {
+        if let Some(log) = self.fold().logs.get_mut(number) {
+            *log = is_read;
+        }
+    }
+
+    /// Says how many listeners have a sender; what [`QueryWatch::hear`] finds out by itself.
+    pub fn set_connected(&self, listeners: u32) {
+        let mut fold = self.fold();
+        fold.connected.0 = listeners.min(fold.connected.1);
+    }
+
     /// Closes the window at `at`.
     pub fn close(&self, at: Timestamp) -> Seen {
         let mut fold = self.fold();
-        Seen { counts: fold.meter.close(at), sources: fold.connected }
+        let logs = (fold.logs.iter().filter(|is_read| **is_read).count() as u32, fold.logs.len() as u32);
+        let sources = (fold.connected.0 + logs.0, fold.connected.1 + logs.1);
+        Seen { counts: fold.meter.close(at), sources }
     }
 }
 
