@@ -3,12 +3,15 @@
 //! Only what was seen counts: of a region × class whose demand or whose machines production did not show, neither the
 //! minutes nor the machines of that time go into the sums, on neither side.
 
+use std::collections::BTreeMap;
+
 use forebay_sim::CellTally;
 use forebay_sim::statistics::Interval;
 use forebay_world::{Duration, Timestamp, Topology};
 use serde::Serialize;
 
 use super::twins::Twins;
+use crate::production::Production;
 
 /// Confidence of every interval.
 const CONFIDENCE: f64 = 0.95;
@@ -45,6 +48,8 @@ pub const METRICS: [Metric; 5] = [
 /// Ours and theirs of each replicate, counted on.
 #[derive(Clone, Debug)]
 pub struct Ledger {
+    /// Whether production's machines can be seen at all; where they cannot, ours alone is judged.
+    is_paired: bool,
     /// Tallies at the last tick, by replicate.
     last: Vec<(Vec<CellTally>, Vec<CellTally>)>,
     sums: Vec<(Sums, Sums)>,
@@ -61,10 +66,12 @@ pub struct Ledger {
 pub struct Figure {
     /// Of the twin in which our plans are carried out.
     pub ours: Estimate,
-    /// Of the twin with production's machines.
-    pub theirs: Estimate,
+    /// Of the twin with production's machines; absent where nobody can be asked for them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub theirs: Option<Estimate>,
     /// Ours less theirs, replicate by replicate.
-    pub difference: Estimate,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub difference: Option<Estimate>,
 }
 
 /// A mean over replicates.
@@ -79,10 +86,11 @@ pub struct Estimate {
 
 impl Ledger {
     /// Nothing counted yet.
-    pub fn new(topology: &Topology, replicates: usize) -> Ledger {
-        let cells = topology.cells();
+    pub fn new(production: &Production, replicates: usize) -> Ledger {
+        let cells = production.topology.cells();
         let none = vec![CellTally::default(); cells];
         Ledger {
+            is_paired: !production.hypervisors.is_empty(),
             last: vec![(none.clone(), none); replicates],
             sums: vec![(Sums::default(), Sums::default()); replicates],
             dark_at: vec![None; cells],
@@ -107,7 +115,7 @@ impl Ledger {
             let now = pair.tallies();
             for cell in 0..known.len() {
                 let price = topology.class(topology.cell_at(cell).1).violation_price_per_minute;
-                let mut add = |sums: &mut Sums, now: &CellTally, last: &CellTally| {
+                let add = |sums: &mut Sums, now: &CellTally, last: &CellTally| {
                     if judged[cell] {
                         let minutes = now.slo_violation_minutes - last.slo_violation_minutes;
                         sums.slo_violation_minutes += minutes;
@@ -128,6 +136,18 @@ impl Ledger {
         }
     }
 
+    /// Whether production's machines can be seen at all.
+    pub fn is_paired(&self) -> bool {
+        self.is_paired
+    }
+
+    /// What they come to since sums were `before`.
+    pub fn figures(&self, before: Option<&[(Sums, Sums)]>) -> BTreeMap<&'static str, Figure> {
+        let none = vec![<(Sums, Sums)>::default(); self.sums.len()];
+        let before = before.unwrap_or(&none);
+        METRICS.iter().map(|metric| (metric.0, figure(metric, &self.sums, before, self.is_paired))).collect()
+    }
+
     /// Sums of each replicate, ours and theirs.
     pub fn sums(&self) -> &[(Sums, Sums)] {
         &self.sums
@@ -140,13 +160,14 @@ impl Ledger {
 }
 
 /// A figure of all replicates since they were at `before`.
-pub fn figure(metric: &Metric, now: &[(Sums, Sums)], before: &[(Sums, Sums)]) -> Figure {
+fn figure(metric: &Metric, now: &[(Sums, Sums)], before: &[(Sums, Sums)], is_paired: bool) -> Figure {
     let of = metric.1;
     let pairs = now.iter().zip(before);
     let (ours, theirs): (Vec<f64>, Vec<f64>) =
         pairs.map(|(now, before)| (of(&now.0) - of(&before.0), of(&now.1) - of(&before.1))).unzip();
     let differences: Vec<f64> = ours.iter().zip(&theirs).map(|(ours, theirs)| ours - theirs).collect();
-    Figure { ours: estimate(&ours), theirs: estimate(&theirs), difference: estimate(&differences) }
+    let paired = |values: &[f64]| is_paired.then(|| estimate(values));
+    Figure { ours: estimate(&ours), theirs: paired(&theirs), difference: paired(&differences) }
 }
 
 fn estimate(values: &[f64]) -> Estimate {

@@ -33,7 +33,8 @@ pub fn page<P: Pace>(world: &ShadowWorld<P>, tick: &TickReport, policy: &str, ti
     let sides = |name: &'static str, factor: f64| {
         let figure = tick.figures.get(name).copied();
         figure.into_iter().flat_map(move |figure| {
-            [("ours", figure.ours.mean * factor), ("production", figure.theirs.mean * factor)]
+            let theirs = figure.theirs.map(|theirs| ("production", theirs.mean * factor));
+            [("ours", figure.ours.mean * factor)].into_iter().chain(theirs)
         })
     };
     let mut family = |name: &str, help: &str, figure: &'static str, factor: f64| {

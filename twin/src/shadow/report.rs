@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use forebay_world::{Duration, Observation, Plan, Timestamp, VmIntent};
+use forebay_world::{Observation, Plan, Timestamp, VmIntent};
 use serde::Serialize;
 
-use super::figures::{Figure, METRICS, Sums, figure};
+use super::figures::Figure;
 use super::world::ShadowWorld;
 use crate::decision::{Bound, Decision, Fan};
 use crate::watch::Pace;
@@ -211,7 +211,7 @@ impl TickReport {
             launched: turns(false),
             ended: turns(true),
             links: world.links(),
-            figures: figures_since(world.ledger.sums(), &vec![Default::default(); world.ledger.sums().len()]),
+            figures: world.ledger.figures(None),
         }
     }
 
@@ -264,14 +264,4 @@ impl<P: Pace> ShadowWorld<P> {
         });
         told.collect()
     }
-
-    /// Length of the last window.
-    pub(super) fn window(&self) -> Duration {
-        self.last.window
-    }
-}
-
-/// Every figure since sums were `before`.
-pub(super) fn figures_since(now: &[(Sums, Sums)], before: &[(Sums, Sums)]) -> BTreeMap<&'static str, Figure> {
-    METRICS.iter().map(|metric| (metric.0, figure(metric, now, before))).collect()
 }

@@ -9,13 +9,12 @@ use serde::Serialize;
 use super::figures::{Estimate, Figure, Sums};
 use super::fleet::Counts;
 use super::hindcast::{self, ForecastScore};
-use super::report::figures_since;
 use super::world::ShadowWorld;
 use crate::watch::Pace;
 
 /// What was when a day began, to be taken off at its end.
 #[derive(Clone, Debug)]
-pub struct Since {
+struct Since {
     at: Timestamp,
     sums: Vec<(Sums, Sums)>,
     known_minutes: Vec<f64>,
@@ -242,7 +241,7 @@ impl Day {
             until: self.until,
             ticks: self.ticks,
             replicates: world.ledger.sums().len(),
-            figures: figures_since(world.ledger.sums(), &self.since.sums),
+            figures: world.ledger.figures(Some(&self.since.sums)),
             forecast: forecasts.iter().fold(hindcast::Sums::default(), |all, one| all.plus(one)).told(),
             known_minutes: cells.iter().map(|cell| cell.known_minutes).sum(),
             unknown_minutes: cells.iter().map(|cell| cell.unknown_minutes).sum(),
@@ -276,8 +275,8 @@ impl Summary {
                 "| {} | {} | {} | {} |",
                 name.replace("slo", "SLO").replace("vm_hours", "VM-hours").replace('_', " "),
                 shown(&figure.ours, digits, false),
-                shown(&figure.theirs, digits, false),
-                shown(&figure.difference, digits, true)
+                figure.theirs.map_or("unknown".to_owned(), |theirs| shown(&theirs, digits, false)),
+                figure.difference.map_or("unknown".to_owned(), |difference| shown(&difference, digits, true))
             );
         }
         let _ = writeln!(text, "\nMeans over replicates with 95 % confidence intervals; differences are paired.\n");

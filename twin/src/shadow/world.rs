@@ -17,7 +17,7 @@ use super::twins::{Twins, Window};
 use crate::controller::config::DemandSource;
 use crate::decision::Decision;
 use crate::production::Production;
-use crate::watch::{self, Board, Pace, network_use};
+use crate::watch::{self, Pace, network_use};
 
 pub use crate::watch::Seers;
 
@@ -61,9 +61,6 @@ pub(super) struct Last {
     pub(super) twin_links: Vec<Option<LinkUse>>,
     /// Machines of the twin of theirs.
     pub(super) twin_vms: Vec<VmSeen>,
-    /// Whether each cell's demand and machines were seen.
-    pub(super) known: Vec<bool>,
-    pub(super) window: Duration,
 }
 
 /// Production, watched. See the [module's text](self).
@@ -102,7 +99,7 @@ impl<P: Pace> ShadowWorld<P> {
             fleet: Fleet::new(production),
             load: ObservedLoad::new(&production.topology, source),
             twins: Twins::new(production, began, replicates),
-            ledger: Ledger::new(&production.topology, replicates as usize),
+            ledger: Ledger::new(production, replicates as usize),
             hindcast: Hindcast::new(cells),
             last: Last::default(),
             changes: Vec::new(),
@@ -252,6 +249,11 @@ impl<P: Pace> World for ShadowWorld<P> {
 
     fn observe(&mut self) -> Result<Observation, WorldError> {
         let at = self.pace.now();
+        if at <= self.window_since {
+            // The clock was set back, or nothing has passed: there is nothing to see yet.
+            let source = std::io::Error::other("no time has passed since the last window");
+            return Err(WorldError::Unreachable { endpoint: "the clock".to_owned(), source });
+        }
         let window = at.since(std::mem::replace(&mut self.window_since, at));
         let seen = self.seers.queries.as_ref().map(|queries| queries.close(at)).unwrap_or_default();
         let production = Arc::clone(&self.seers.production);
@@ -282,7 +284,10 @@ impl<P: Pace> World for ShadowWorld<P> {
         let (ours, theirs) = (pair.ours.observe()?, pair.theirs.observe()?);
         let machines_seen = self.fleet.seen(&production, at);
         let known: Vec<bool> = (0..rates.len())
-            .map(|cell| rates[cell].is_some() && machines_seen[production.topology.cell_at(cell).0.index()])
+            .map(|cell| {
+                let region = production.topology.cell_at(cell).0;
+                rates[cell].is_some() && (!self.ledger.is_paired() || machines_seen[region.index()])
+            })
             .collect();
         self.notice(at, &known);
         self.count_would();
@@ -294,8 +299,6 @@ impl<P: Pace> World for ShadowWorld<P> {
             links,
             twin_links: theirs.links,
             twin_vms: theirs.vms,
-            known,
-            window,
         };
         (observation.vms, observation.hosts) = (ours.vms, ours.hosts);
         (observation.slices, observation.steering) = (ours.slices, ours.steering);
