@@ -123,7 +123,7 @@ fn open(
     let mut config = production.controller.clone();
     config.demand = source;
     if is_other {
-        eprintln!("{}: no machine says how many sessions it has: demand is told from DNS", production.name);
+        eprintln!("{}: machines of others cannot be asked how many sessions they have: demand is told from DNS", production.name);
     }
     if production.hypervisors.is_empty() {
         eprintln!("{}: no [[hypervisor]]: what production runs is not seen, and nothing compared", production.name);

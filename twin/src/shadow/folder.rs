@@ -6,7 +6,7 @@
 //!   STATE/shadow/2026-07-19.json, .md             summaries; a second one of a day is 2026-07-19-2
 //! ```
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -100,9 +100,8 @@ impl Folder {
     /// [`FolderError`].
     pub fn summary(&self, day: Date, summary: &Summary) -> Result<PathBuf, FolderError> {
         let json = serde_json::to_vec_pretty(summary).map_err(|error| self.refused(error.into()))?;
-        let create = |path: &Path| OpenOptions::new().write(true).create_new(true).open(path);
-        let (path, mut file) =
-            unused(&self.path, &day.to_string(), ".json", create).map_err(|source| self.refused(source))?;
+        let (path, mut file) = unused(&self.path, &day.to_string(), ".json", |path| File::create_new(path))
+            .map_err(|source| self.refused(source))?;
         let written = file.write_all(&json).and_then(|()| file.write_all(b"\n"));
         written.and_then(|()| fs::write(path.with_extension("md"), summary.markdown())).map_err(|source| {
             FolderError::Write { path: path.clone(), source }

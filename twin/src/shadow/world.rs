@@ -23,7 +23,7 @@ pub use crate::watch::Seers;
 
 /// A file by which nobody can tell demand.
 #[derive(Debug, thiserror::Error)]
-#[error("nothing that {0} names tells what clients ask for")]
+#[error("machines of others cannot be asked how many sessions they have, and {0} sees no queries")]
 pub struct Untold(String);
 
 impl Untold {
@@ -33,18 +33,17 @@ impl Untold {
     }
 }
 
-/// What demand is told from: as the file has it, but from DNS where no machine says how many sessions it has. The second
-/// is whether that is another than the file has.
+/// What demand is told from: as the file has it, but from DNS where the machines are others', which cannot be asked how
+/// many sessions they have. The second is whether that is another than the file has.
 ///
 /// # Errors
 /// [`Untold`] where it can be told from nothing.
 pub fn demand_source(production: &Production) -> Result<(DemandSource, bool), Untold> {
-    let counted = production.health.iter().flatten().any(|check| check.sessions.is_some());
-    match (production.controller.demand, production.queries.is_some(), counted) {
-        (DemandSource::Dns, true, _) => Ok((DemandSource::Dns, false)),
-        (DemandSource::Sessions, _, true) => Ok((DemandSource::Sessions, false)),
-        (DemandSource::Sessions, true, false) => Ok((DemandSource::Dns, true)),
-        _ => Err(Untold(production.name.clone())),
+    match (production.controller.demand, production.incumbents.is_empty(), production.queries.is_some()) {
+        (DemandSource::Dns, ..) => Ok((DemandSource::Dns, false)),
+        (DemandSource::Sessions, true, _) => Ok((DemandSource::Sessions, false)),
+        (DemandSource::Sessions, false, true) => Ok((DemandSource::Dns, true)),
+        (DemandSource::Sessions, false, false) => Err(Untold(production.name.clone())),
     }
 }
 
