@@ -134,7 +134,9 @@ fn answer(mut stream: TcpStream, page: &Mutex<Arc<Page>>) -> io::Result<()> {
     stream.set_write_timeout(Some(PATIENCE))?;
     let request = match read_head(&mut stream)? {
         Some(request) => request,
-        None => return respond(&mut stream, "431 Request Header Fields Too Large", "", "the request is too long\n", true),
+        None => {
+            return respond(&mut stream, "431 Request Header Fields Too Large", "", "the request is too long\n", true);
+        }
     };
     let mut words = request.lines().next().unwrap_or_default().split(' ');
     let (method, target, version) = (words.next(), words.next().unwrap_or_default(), words.next());
@@ -144,7 +146,9 @@ fn answer(mut stream: TcpStream, page: &Mutex<Arc<Page>>) -> io::Result<()> {
     let with_body = match method {
         Some("GET") => true,
         Some("HEAD") => false,
-        _ => return respond(&mut stream, "405 Method Not Allowed", "Allow: GET, HEAD\r\n", "only GET and HEAD\n", true),
+        _ => {
+            return respond(&mut stream, "405 Method Not Allowed", "Allow: GET, HEAD\r\n", "only GET and HEAD\n", true);
+        }
     };
     match target.split('?').next().unwrap_or_default() {
         "/metrics" => {

@@ -328,14 +328,7 @@ impl Fleet {
         Ordinal(u32::try_from(self.position.len()).expect("fewer than 2³² launches in a run"))
     }
 
-    fn enter(
-        &mut self,
-        now: Timestamp,
-        id: VmId,
-        planned: PlannedVm,
-        state: VmState,
-        (nth, holds_room): (u64, bool),
-    ) {
+    fn enter(&mut self, now: Timestamp, id: VmId, planned: PlannedVm, state: VmState, (nth, holds_room): (u64, bool)) {
         let ordinal = self.next_ordinal();
         self.position.push(u32::try_from(self.vms.len()).expect("machines are fewer than launches"));
         self.by_id.insert(id, ordinal);

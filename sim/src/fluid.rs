@@ -250,8 +250,7 @@ impl FluidLoad {
         }
         let serves = |serving: &[Serving], current: &Current| serving[current.serving_cell].ready > 0.0;
         let here = || self.by_client[cell].iter().copied();
-        let open: f64 =
-            here().map(|at| &self.currents[at]).filter(|c| serves(&self.serving, c)).map(|c| c.share).sum();
+        let open: f64 = here().map(|at| &self.currents[at]).filter(|c| serves(&self.serving, c)).map(|c| c.share).sum();
         for at in here().collect::<Vec<_>>() {
             let current = &mut self.currents[at];
             if open <= 0.0 || !serves(&self.serving, current) {

@@ -36,7 +36,10 @@ fn a_page_is_as_prometheus_reads_it() {
 #[test]
 fn what_was_published_last_is_answered() {
     let server = server();
-    assert!(ask(&server, b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").ends_with("Content-Length: 0\r\nConnection: close\r\n\r\n"));
+    assert!(
+        ask(&server, b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+            .ends_with("Content-Length: 0\r\nConnection: close\r\n\r\n")
+    );
     let mut page = Page::default();
     page.family("a", Kind::Gauge, "A.", [(vec![], 2.0)]);
     server.publish(page.clone());

@@ -6,9 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use forebay_world::{
-    Occurrence, PlannedSlice, PlannedVm, SliceId, Steering, Step, Timestamp, VmId, VmState, What,
-};
+use forebay_world::{Occurrence, PlannedSlice, PlannedVm, SliceId, Steering, Step, Timestamp, VmId, VmState, What};
 
 use super::{Event, LoadModel, SimWorld, class};
 use crate::fleet::Ordinal;
@@ -152,7 +150,9 @@ impl SimWorld {
         if now > setup.start {
             self.ground.fleet.count_launch();
             let PlannedVm { region, class, host, .. } = stands.planned;
-            self.ground.occurrences.push(Occurrence { at: now, what: What::VmRequested { vm: id, region, class, host } });
+            self.ground
+                .occurrences
+                .push(Occurrence { at: now, what: What::VmRequested { vm: id, region, class, host } });
         }
         self.expect_ready(now, ordinal, state, stands.ready_at);
     }

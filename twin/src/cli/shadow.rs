@@ -123,12 +123,18 @@ fn open(
     let mut config = production.controller.clone();
     config.demand = source;
     if is_other {
-        eprintln!("{}: machines of others cannot be asked how many sessions they have: demand is told from DNS", production.name);
+        eprintln!(
+            "{}: machines of others cannot be asked how many sessions they have: demand is told from DNS",
+            production.name
+        );
     }
     if production.hypervisors.is_empty() {
         eprintln!("{}: no [[hypervisor]]: what production runs is not seen, and nothing compared", production.name);
     } else if production.incumbents.is_empty() && source == DemandSource::Dns {
-        eprintln!("{}: no [[shadow.incumbent]]: only machines with the mark of {} count", production.name, production.owner);
+        eprintln!(
+            "{}: no [[shadow.incumbent]]: only machines with the mark of {} count",
+            production.name, production.owner
+        );
     }
     let decides = policy::build(&production.policy, &config, &production.topology, &Knowledge::default())?;
     let controller = Controller::new(Arc::clone(&production.topology), config.clone(), decides);

@@ -104,8 +104,9 @@ impl Ledger {
         let minutes = window.as_secs_f64() / 60.0;
         let mut judged = Vec::with_capacity(known.len());
         for (cell, known) in known.iter().enumerate() {
-            *(if *known { &mut self.known_minutes } else { &mut self.unknown_minutes }).get_mut(cell).expect("dense") +=
-                minutes;
+            *(if *known { &mut self.known_minutes } else { &mut self.unknown_minutes })
+                .get_mut(cell)
+                .expect("dense") += minutes;
             if !known {
                 self.dark_at[cell] = Some(at);
             }

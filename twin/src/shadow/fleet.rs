@@ -173,7 +173,8 @@ impl Fleet {
                 let cell = Some(port.slice.index()).filter(|cell| *cell < topology.cells())?;
                 Some((region, topology.cell_at(cell).1))
             });
-            let named = || production.incumbents.iter().find(|known| fits_glob(known.names.as_bytes(), name.as_bytes()));
+            let named =
+                || production.incumbents.iter().find(|known| fits_glob(known.names.as_bytes(), name.as_bytes()));
             let only = || (topology.classes.len() == 1).then(|| ClassId::at(0));
             let Some((region, class)) =
                 placed.or_else(|| Some((region, named().map(|known| known.class).or_else(only)?)))
@@ -229,7 +230,8 @@ impl Fleet {
                 }
                 None => {
                     let is_turn = before.is_some();
-                    let started = machine.since.map_or(at, |since| since.min(at).max(before.unwrap_or(Timestamp::EPOCH)));
+                    let started =
+                        machine.since.map_or(at, |since| since.min(at).max(before.unwrap_or(Timestamp::EPOCH)));
                     let known = self.enter(topology, &machine, started, is_turn, &production.hypervisors[index].hosts);
                     let cell = topology.cell(machine.region, machine.class);
                     // Before the first look it was nobody's hour.

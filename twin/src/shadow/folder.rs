@@ -103,9 +103,9 @@ impl Folder {
         let (path, mut file) = unused(&self.path, &day.to_string(), ".json", |path| File::create_new(path))
             .map_err(|source| self.refused(source))?;
         let written = file.write_all(&json).and_then(|()| file.write_all(b"\n"));
-        written.and_then(|()| fs::write(path.with_extension("md"), summary.markdown())).map_err(|source| {
-            FolderError::Write { path: path.clone(), source }
-        })?;
+        written
+            .and_then(|()| fs::write(path.with_extension("md"), summary.markdown()))
+            .map_err(|source| FolderError::Write { path: path.clone(), source })?;
         Ok(path.with_extension(""))
     }
 
@@ -115,12 +115,7 @@ impl Folder {
 }
 
 /// Makes something of a name that nothing has yet: `name`, `name-2`, …
-fn unused<T>(
-    folder: &Path,
-    name: &str,
-    end: &str,
-    make: impl Fn(&Path) -> io::Result<T>,
-) -> io::Result<(PathBuf, T)> {
+fn unused<T>(folder: &Path, name: &str, end: &str, make: impl Fn(&Path) -> io::Result<T>) -> io::Result<(PathBuf, T)> {
     for number in 1..=SAME_MOST {
         let number = if number == 1 { String::new() } else { format!("-{number}") };
         let path = folder.join(format!("{name}{number}{end}"));

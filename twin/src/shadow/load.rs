@@ -105,8 +105,7 @@ mod tests {
         let mut load = ObservedLoad::new(&topology, DemandSource::Dns);
         let mut seen = quiet(&topology, Timestamp::from_secs(60));
         seen.demand[0].as_mut().unwrap().queries = 120;
-        seen.demand[0].as_mut().unwrap().exposure =
-            Some(Exposure { seconds: 40.0, relative_variance: 0.0, caches: 4 });
+        seen.demand[0].as_mut().unwrap().exposure = Some(Exposure { seconds: 40.0, relative_variance: 0.0, caches: 4 });
         let rate = load.take(&seen)[0].unwrap();
         assert!((rate.per_second - 3.0).abs() < 1e-9 && rate.standard_error > 0.1, "{rate:?}");
         assert_eq!(rate.settled, rate.per_second * 1200.0);

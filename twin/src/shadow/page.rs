@@ -66,9 +66,8 @@ pub fn page<P: Pace>(world: &ShadowWorld<P>, tick: &TickReport, policy: &str, ti
         1.0,
     );
     let links = tick.links.iter().flat_map(|link| {
-        [("production", link.used), ("twin", link.twin_used)].map(|(side, bits)| {
-            (vec![("link", link.link.as_str()), ("side", side)], bits as f64 / 8.0)
-        })
+        [("production", link.used), ("twin", link.twin_used)]
+            .map(|(side, bits)| (vec![("link", link.link.as_str()), ("side", side)], bits as f64 / 8.0))
     });
     let help = "Use of links, measured in production and in the twin that has its machines.";
     page.family("forebay_shadow_link_bytes_per_second", Kind::Gauge, help, links);
@@ -79,7 +78,8 @@ fn add_cells(page: &mut Page, tick: &TickReport) {
     let cell = |cell: &'_ super::report::CellReport| (cell.region.clone(), cell.class.clone());
     let names: Vec<(String, String)> = tick.cells.iter().map(cell).collect();
     let labels = |at: usize| vec![("region", names[at].0.as_str()), ("class", names[at].1.as_str())];
-    let requests = tick.cells.iter().enumerate().filter_map(|(at, cell)| Some((labels(at), cell.demand?.sessions_per_second)));
+    let requests =
+        tick.cells.iter().enumerate().filter_map(|(at, cell)| Some((labels(at), cell.demand?.sessions_per_second)));
     let help = "Sessions that began in the last window, as production shows it; absent where it does not.";
     page.family("forebay_shadow_sessions_started_per_second", Kind::Gauge, help, requests);
     let sessions = tick.cells.iter().enumerate().filter_map(|(at, cell)| Some((labels(at), cell.sessions?)));
@@ -109,7 +109,9 @@ fn add_machines<P: Pace>(page: &mut Page, world: &ShadowWorld<P>, tick: &TickRep
             (vec![("side", side), ("region", region), ("class", class), ("state", state)], f64::from(count))
         };
         let ours = ours.map(|of| labelled("ours", of));
-        ours.into_iter().chain(theirs.into_iter().flatten().map(move |of| labelled("production", of))).collect::<Vec<_>>()
+        ours.into_iter()
+            .chain(theirs.into_iter().flatten().map(move |of| labelled("production", of)))
+            .collect::<Vec<_>>()
     });
     let help = "Machines of production, and of the twin in which our plans are carried out.";
     page.family("forebay_shadow_machines", Kind::Gauge, help, machines);
@@ -135,7 +137,11 @@ fn add_forecasts<P: Pace>(page: &mut Page, world: &ShadowWorld<P>) {
     let help = "Forecasts whose outcome is known.";
     page.family("forebay_shadow_forecasts_scored_total", Kind::Counter, help, [(vec![], told.scored as f64)]);
     for (name, help, value) in [
-        ("forebay_shadow_forecast_coverage_ratio", "Share of outcomes between the 10 % and 90 % quantiles.", told.coverage80),
+        (
+            "forebay_shadow_forecast_coverage_ratio",
+            "Share of outcomes between the 10 % and 90 % quantiles.",
+            told.coverage80,
+        ),
         ("forebay_shadow_forecast_wql_ratio", "Weighted quantile loss of forecasts.", told.wql),
         ("forebay_shadow_forecast_bias_ratio", "Median forecast less outcome, over outcomes.", told.bias),
     ] {

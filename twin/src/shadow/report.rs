@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use forebay_world::{Observation, Plan, Timestamp, VmIntent};
+use forebay_world::{Duration, Observation, Plan, Timestamp, VmIntent};
 use serde::Serialize;
 
 use super::figures::Figure;
@@ -234,7 +234,7 @@ impl TickReport {
         };
         let mut text = format!(
             "{}  {:.0} % heard  {demand}  {production}  we would have {} (ready {}, coming {})",
-            self.at,
+            self.at.floor_to(Duration::from_secs(1)),
             self.coverage * 100.0,
             sum(|cell| cell.ours.wanted),
             sum(|cell| cell.ours.ready),

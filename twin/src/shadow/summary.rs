@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use forebay_world::Timestamp;
+use forebay_world::{Duration, Timestamp};
 use serde::Serialize;
 
 use super::figures::{Estimate, Figure, Sums};
@@ -259,7 +259,8 @@ impl Summary {
     /// For people.
     pub fn markdown(&self) -> String {
         let mut text = String::new();
-        let _ = writeln!(text, "# {} in shadow, {} to {}\n", self.production, self.from, self.until);
+        let second = |at: Timestamp| at.floor_to(Duration::from_secs(1));
+        let _ = writeln!(text, "# {} in shadow, {} to {}\n", self.production, second(self.from), second(self.until));
         let cells_seen = self.known_minutes / (self.known_minutes + self.unknown_minutes).max(1e-9) * 100.0;
         let _ = writeln!(
             text,
@@ -313,14 +314,14 @@ impl Summary {
             let names: Vec<&str> = self.strangers.iter().map(String::as_str).take(12).collect();
             let _ = writeln!(
                 text,
-                "\n{} machines fit no `[[shadow.incumbent]]` and count for nothing: {}{}",
+                "\nMachines that fit no `[[shadow.incumbent]]` and count for nothing, {}: {}{}",
                 self.strangers.len(),
                 names.join(", "),
                 if self.strangers.len() > names.len() { ", …" } else { "" }
             );
         }
         if self.unplaced > 0 {
-            let _ = writeln!(text, "\n{} machines bear our mark, and nothing tells their class", self.unplaced);
+            let _ = writeln!(text, "\nMachines that bear our mark and whose class nothing tells: {}", self.unplaced);
         }
         text.push('\n');
     }
@@ -328,7 +329,8 @@ impl Summary {
     fn write_forecasts(&self, text: &mut String) {
         let _ = writeln!(text, "## Forecasts against what came\n");
         let told = |score: &ForecastScore| {
-            let percent = |share: Option<f64>| share.map_or("–".to_owned(), |share| format!("{:.1} %", share * 100.0));
+            let percent =
+                |share: Option<f64>| share.map_or("–".to_owned(), |share| format!("{:.1} %", share * 100.0));
             let number = |value: Option<f64>| value.map_or("–".to_owned(), |value| format!("{value:.3}"));
             format!(
                 "{} | {} | {} | {} | {} | {}",

@@ -254,12 +254,11 @@ fn play(steps: Vec<(u64, Step)>, seconds: u64, policy: &str) -> Came {
     let header = Header::new(&production.topology, &config, policy, None, &Knowledge::default());
     let kept = Folder::create(&production.state, at(0), &header).unwrap();
     let (mut reports, mut pages) = (Vec::new(), String::new());
-    let ending =
-        follow(&mut world, &mut controller, Some(kept), &TimeZone::UTC, at(seconds), |world, tick, report| {
-            pages = page(world, &report, policy, tick.index + 1).text().to_owned();
-            reports.push(report);
-        })
-        .unwrap();
+    let ending = follow(&mut world, &mut controller, Some(kept), &TimeZone::UTC, at(seconds), |world, tick, report| {
+        pages = page(world, &report, policy, tick.index + 1).text().to_owned();
+        reports.push(report);
+    })
+    .unwrap();
     Came { reports, ending, world, folder, pages }
 }
 
@@ -402,9 +401,8 @@ fn the_same_comes_of_the_same() {
     };
     let (one, other) = (play(day(), 900, "predictive"), play(day(), 900, "predictive"));
     assert_eq!(told(&one), told(&other));
-    let file = |came: &Came| {
-        std::fs::read(came.folder.path().join("state/shadow/20260601T000000Z/journal.jsonl")).unwrap()
-    };
+    let file =
+        |came: &Came| std::fs::read(came.folder.path().join("state/shadow/20260601T000000Z/journal.jsonl")).unwrap();
     assert!(file(&one) == file(&other));
 }
 
@@ -432,9 +430,8 @@ fn each_day_is_summed_up() {
 
 #[test]
 fn a_file_by_which_demand_cannot_be_told_is_refused() {
-    let read = |text: &str| {
-        Production::from_text("test.toml", text, Path::new("")).unwrap_or_else(|error| panic!("{error}"))
-    };
+    let read =
+        |text: &str| Production::from_text("test.toml", text, Path::new("")).unwrap_or_else(|error| panic!("{error}"));
     let (head, tail) = FILE.split_once("[dns]").unwrap();
     let tail = tail.split_once("[live]").unwrap().1.replace("demand = \"dns\"", "demand = \"sessions\"");
     let health = "[health.video]\nport = 80\npath = \"/\"\nsessions = { path = \"/sessions\" }\n[live]";

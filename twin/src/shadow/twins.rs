@@ -12,8 +12,7 @@ use forebay_sim::setup::{Content, Dns, Fidelity, Hazards, Load, LocalTime, Setup
 use forebay_sim::statistics::normal_quantile;
 use forebay_sim::{CellTally, SimWorld, Stream};
 use forebay_world::{
-    Duration, Plan, PlannedSlice, RegionId, SliceId, Steering, Synchrony, Timestamp, Topology, VmId, World,
-    WorldError,
+    Duration, Plan, PlannedSlice, RegionId, SliceId, Steering, Synchrony, Timestamp, Topology, VmId, World, WorldError,
 };
 use rayon::prelude::*;
 
@@ -167,13 +166,7 @@ impl Pair {
         (self.ours.tallies(), self.theirs.tallies())
     }
 
-    fn advance(
-        &mut self,
-        window: &Window<'_>,
-        settle: &[Option<f64>],
-        first: bool,
-        n: u64,
-    ) -> Result<(), WorldError> {
+    fn advance(&mut self, window: &Window<'_>, settle: &[Option<f64>], first: bool, n: u64) -> Result<(), WorldError> {
         self.draw(window.rates, n);
         let begin = self.theirs.now();
         if first {

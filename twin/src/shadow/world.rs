@@ -291,14 +291,7 @@ impl<P: Pace> World for ShadowWorld<P> {
         self.notice(at, &known);
         self.count_would();
         self.ledger.take(&production.topology, &self.twins, at, window, &known);
-        self.last = Last {
-            rates,
-            changes,
-            sessions,
-            links,
-            twin_links: theirs.links,
-            twin_vms: theirs.vms,
-        };
+        self.last = Last { rates, changes, sessions, links, twin_links: theirs.links, twin_vms: theirs.vms };
         (observation.vms, observation.hosts) = (ours.vms, ours.hosts);
         (observation.slices, observation.steering) = (ours.slices, ours.steering);
         observation.applied = ours.applied;

@@ -7,11 +7,7 @@ use crate::production::Production;
 
 /// Use of links (dense; `None` where it was not measured) and of the slices that stand on them, by ascending id, as far as
 /// they were looked at since `since`.
-pub fn network_use(
-    production: &Production,
-    board: &Board,
-    since: Timestamp,
-) -> (Vec<Option<LinkUse>>, Vec<SliceUse>) {
+pub fn network_use(production: &Production, board: &Board, since: Timestamp) -> (Vec<Option<LinkUse>>, Vec<SliceUse>) {
     let topology = &production.topology;
     let mut links = vec![None; topology.links.len()];
     let mut slices = Vec::new();

@@ -72,9 +72,16 @@ impl Watchers {
             let (board, clock) = (Arc::clone(board), Arc::clone(clock));
             watchers.spawn(format!("hypervisor-{index}"), move |stop| {
                 let open = || hypervisor.view(&owner).map_err(told);
-                watch(stop, period, &clock, open, |view| look_at_hypervisor(&mut **view).map_err(told), |at, seen| {
-                    board.hypervisor(index, at, seen);
-                });
+                watch(
+                    stop,
+                    period,
+                    &clock,
+                    open,
+                    |view| look_at_hypervisor(&mut **view).map_err(told),
+                    |at, seen| {
+                        board.hypervisor(index, at, seen);
+                    },
+                );
             })?;
         }
         for region in (0..production.networks.len()).map(RegionId::at) {
@@ -88,9 +95,16 @@ impl Watchers {
                     Some(view) => view.map_err(told),
                     None => Err("nobody makes slices there".to_owned()),
                 };
-                watch(stop, period, &clock, open, |view| look_at_link(&mut **view, &None).map_err(told), |at, seen| {
-                    board.link(region.index(), at, seen);
-                });
+                watch(
+                    stop,
+                    period,
+                    &clock,
+                    open,
+                    |view| look_at_link(&mut **view, &None).map_err(told),
+                    |at, seen| {
+                        board.link(region.index(), at, seen);
+                    },
+                );
             })?;
         }
         if let Some(answering) = production.answering.clone().filter(|answering| !answering.is_our_own()) {
@@ -101,9 +115,16 @@ impl Watchers {
                     Ok(None) => Err("it is our own".to_owned()),
                     Err(error) => Err(told(error)),
                 };
-                watch(stop, period, &clock, open, |view| look_at_answers(&mut **view).map_err(told), |at, seen| {
-                    board.answers(at, seen);
-                });
+                watch(
+                    stop,
+                    period,
+                    &clock,
+                    open,
+                    |view| look_at_answers(&mut **view).map_err(told),
+                    |at, seen| {
+                        board.answers(at, seen);
+                    },
+                );
             })?;
         }
         for class in (0..production.health.len()).map(ClassId::at) {
@@ -134,9 +155,13 @@ impl Watchers {
         if !queries.dnstap.is_empty() {
             let listener = DnstapListener::bind(&queries.dnstap, &ListenOptions::default())?;
             let watch = watch.clone();
-            let thread = self.spawn("queries".to_owned(), move |stop| {
-                while watch.hear(&listener, HEARD_WITHIN) && !has_ended(&stop) {}
-            })?;
+            let thread =
+                self.spawn(
+                    "queries".to_owned(),
+                    move |stop| {
+                        while watch.hear(&listener, HEARD_WITHIN) && !has_ended(&stop) {}
+                    },
+                )?;
             self.hearing.push(thread);
         }
         for (number, log) in queries.logs.iter().enumerate() {

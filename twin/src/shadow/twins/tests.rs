@@ -121,8 +121,7 @@ fn the_twin_of_theirs_is_a_world_of_the_same_fleet_and_load() {
     let mut setup = setup(&production, START, 0);
     for (cell, load) in setup.load.iter_mut().enumerate() {
         let sessions_per_second = rates().iter().map(|rates| rates[cell]).collect();
-        *load =
-            Load::Series(Arc::new(RateSeries { start: START, step: Duration::from_mins(1), sessions_per_second }));
+        *load = Load::Series(Arc::new(RateSeries { start: START, step: Duration::from_mins(1), sessions_per_second }));
     }
     let mut world = SimWorld::new(Arc::new(setup));
     for change in changes() {
@@ -164,8 +163,7 @@ fn within_a_replicate_both_meet_the_same() {
     let all = changes();
     for minute in 0..20u64 {
         let until = START + Duration::from_mins(minute + 1);
-        let told =
-            rates.map(|rate| Some(Rate { per_second: rate, standard_error: 0.2 * rate, settled: rate * 60.0 }));
+        let told = rates.map(|rate| Some(Rate { per_second: rate, standard_error: 0.2 * rate, settled: rate * 60.0 }));
         let changes: Vec<Change> = all.iter().filter(|change| minute == 0 && change.at == START).cloned().collect();
         twins.advance(&Window { until, rates: &told, changes: &changes, slices: &BTreeMap::new() }).unwrap();
         ledger.take(&production.topology, &twins, until, Duration::from_mins(1), &[true, true]);
