@@ -113,6 +113,15 @@ fn what_decides_knows_no_world() {
     forbid(&places, &["std::fs::", "std::net::", "println!", "eprintln!"], &[], "what decides does no I/O");
 }
 
+/// What can write to production is made by `open`, asks a gate, and is called an executor; what can only look, a view.
+#[test]
+fn whoever_watches_holds_nothing_that_writes() {
+    let places = ["twin/src/shadow.rs", "twin/src/shadow", "twin/src/watch/watchers.rs", "twin/src/cli/shadow.rs"];
+    assert!(sources(&places).len() > 10);
+    let words = ["xecutor", "Gate", "live::", "::live", ".open(", "Permit", "Rollout", "set_weights"];
+    forbid(&places, &words, &[], "shadow mode and its watchers name nothing that writes to production");
+}
+
 #[test]
 fn time_is_given_never_taken() {
     // The screen is drawn and the wall time of a run is told by a clock; no decision is.

@@ -63,6 +63,7 @@ mod line_log;
 pub mod log_format;
 mod log_time;
 pub mod machines;
+pub mod metrics;
 pub mod name_classes;
 pub mod netlink;
 pub mod ovsdb;

@@ -40,6 +40,8 @@ pub(crate) struct Vm {
     pub(crate) requested: Timestamp,
     /// Which launch of its cell it is: names its random numbers.
     pub(crate) nth: u64,
+    /// Whether it holds room of its host's: one that was found standing where there is none does not.
+    pub(crate) holds_room: bool,
     /// Sessions it has now; under fluid load their expected number.
     pub(crate) sessions: f64,
     /// What it can serve, as a link that its flows share; `None` when it serves nobody any more.
@@ -108,6 +110,8 @@ pub(crate) struct Fleet {
     hosts: Vec<HostState>,
     ledger: HostLedger,
     bill: Bill,
+    /// The same by serving cell, launches and destructions left out.
+    cell_bills: Vec<Bill>,
     /// How many times a machine began or ceased to serve, or may have.
     turns: u64,
 }
@@ -167,6 +171,7 @@ impl Fleet {
             ],
             ledger: HostLedger::new(topology.hosts.iter().map(Room::of_host)),
             bill: Bill { since: start, ..Bill::default() },
+            cell_bills: vec![Bill { since: start, ..Bill::default() }; topology.cells()],
             turns: 0,
         }
     }
@@ -228,6 +233,13 @@ impl Fleet {
         bill
     }
 
+    /// What the machines of a serving cell have cost until `now`.
+    pub(crate) fn cell_bill_at(&self, now: Timestamp, cell: usize) -> Bill {
+        let mut bill = self.cell_bills[cell];
+        bill.advance(now);
+        bill
+    }
+
     /// Machines as an observer of the hypervisors sees them, by ascending id.
     pub(crate) fn inventory(&self) -> impl Iterator<Item = (&Vm, VmSeen)> {
         self.by_id.values().map(|ordinal| {
@@ -257,9 +269,9 @@ impl Fleet {
         id: VmId,
         planned: PlannedVm,
     ) -> (Ordinal, Launch) {
-        let ordinal = Ordinal(u32::try_from(self.position.len()).expect("fewer than 2³² launches in a run"));
         let cell = topology.cell(planned.region, planned.class);
         self.launched[cell] += 1;
+        let ordinal = self.next_ordinal();
         let flavour = &topology.flavours[planned.flavour.index()];
         let host = &mut self.hosts[planned.host.index()];
         let fits = host.up && self.ledger.take(planned.host.index(), &Room::of_flavour(flavour));
@@ -274,9 +286,50 @@ impl Fleet {
         };
         if fits {
             host.vms.push(ordinal);
-            self.bill.change(now, 1.0, flavour.price_per_hour);
+            self.charge(now, cell, 1.0, flavour.price_per_hour);
         }
         self.bill.churn += 1;
+        self.enter(now, id, planned, state, (self.launched[cell], fits));
+        (ordinal, launch)
+    }
+
+    /// Takes in a machine as it was found standing, without a boot. It is there even where its host has no room for it.
+    pub(crate) fn adopt(
+        &mut self,
+        now: Timestamp,
+        topology: &Topology,
+        id: VmId,
+        planned: PlannedVm,
+        state: VmState,
+    ) -> Ordinal {
+        let cell = topology.cell(planned.region, planned.class);
+        let flavour = &topology.flavours[planned.flavour.index()];
+        let ordinal = self.next_ordinal();
+        let stands = state != VmState::Failed;
+        let holds_room = stands && self.ledger.take(planned.host.index(), &Room::of_flavour(flavour));
+        if stands {
+            self.hosts[planned.host.index()].vms.push(ordinal);
+            self.charge(now, cell, 1.0, flavour.price_per_hour);
+        }
+        self.enter(now, id, planned, state, (0, holds_room));
+        if state == VmState::Ready {
+            self.ready[cell].push(ordinal);
+        }
+        self.turns += 1;
+        ordinal
+    }
+
+    /// Counts a launch that was none of a plan's.
+    pub(crate) fn count_launch(&mut self) {
+        self.bill.churn += 1;
+    }
+
+    fn next_ordinal(&self) -> Ordinal {
+        Ordinal(u32::try_from(self.position.len()).expect("fewer than 2³² launches in a run"))
+    }
+
+    fn enter(&mut self, now: Timestamp, id: VmId, planned: PlannedVm, state: VmState, (nth, holds_room): (u64, bool)) {
+        let ordinal = self.next_ordinal();
         self.position.push(u32::try_from(self.vms.len()).expect("machines are fewer than launches"));
         self.by_id.insert(id, ordinal);
         self.vms.push(Vm {
@@ -286,7 +339,8 @@ impl Fleet {
             state,
             since: now,
             requested: now,
-            nth: self.launched[cell],
+            nth,
+            holds_room,
             sessions: 0.0,
             link: None,
             ways: Vec::new(),
@@ -295,7 +349,11 @@ impl Fleet {
             session_seconds: 0.0,
             busy_core_seconds: 0.0,
         });
-        (ordinal, launch)
+    }
+
+    fn charge(&mut self, now: Timestamp, cell: usize, machines: f64, price_per_hour: f64) {
+        self.bill.change(now, machines, price_per_hour);
+        self.cell_bills[cell].change(now, machines, price_per_hour);
     }
 
     /// A boot has ended, well or not: frees the slot and gives it to the next in line, if any, with its boot time.
@@ -372,15 +430,17 @@ impl Fleet {
         if vm.state == VmState::Failed {
             return;
         }
-        let (planned, state) = (vm.planned, vm.state);
+        let (planned, state, holds_room) = (vm.planned, vm.state, vm.holds_room);
         let flavour = &topology.flavours[planned.flavour.index()];
         let host = &mut self.hosts[planned.host.index()];
         host.vms.retain(|other| *other != ordinal);
         if state == VmState::Requested {
             host.waiting.retain(|other| *other != ordinal);
         }
-        self.ledger.give_back(planned.host.index(), &Room::of_flavour(flavour));
-        self.bill.change(now, -1.0, flavour.price_per_hour);
+        if holds_room {
+            self.ledger.give_back(planned.host.index(), &Room::of_flavour(flavour));
+        }
+        self.charge(now, topology.cell(planned.region, planned.class), -1.0, flavour.price_per_hour);
     }
 }
 

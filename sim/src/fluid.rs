@@ -38,6 +38,8 @@ pub(crate) struct FluidLoad {
     step: Duration,
     at: Timestamp,
     rates: Vec<Sweep>,
+    /// Rates that whoever drives the world has told, beside those \[1/s\].
+    told: Vec<f64>,
     resolvers: Resolvers,
     currents: Vec<Current>,
     /// Positions in `currents` by client cell.
@@ -190,6 +192,7 @@ impl FluidLoad {
             step,
             at: setup.start,
             rates: (0..cells).map(|cell| RateCurve::new(&setup, cell).sweep(setup.start)).collect(),
+            told: vec![0.0; cells],
             resolvers: Resolvers::new(&setup),
             currents: Vec::new(),
             by_client: vec![Vec::new(); cells],
@@ -229,6 +232,44 @@ impl FluidLoad {
         self.move_machines(ground);
         self.move_currents(ground, now);
         self.at = now;
+    }
+
+    /// Sessions begin at `rate` \[1/s\] in a client cell from now on.
+    pub(crate) fn tell(&mut self, cell: usize, rate: f64) {
+        self.told[cell] = rate;
+    }
+
+    /// Adds sessions that are under way in a client cell, on the machines that would have got them; none where no machine
+    /// takes any.
+    pub(crate) fn settle(&mut self, ground: &mut Ground, cell: usize, sessions: f64) {
+        if !Arc::ptr_eq(&self.steering, &ground.steering) {
+            self.steer(ground);
+        }
+        if self.roster.follow(&ground.setup.topology, &ground.fleet) {
+            self.look_at_machines(ground);
+        }
+        let serves = |serving: &[Serving], current: &Current| serving[current.serving_cell].ready > 0.0;
+        let here = || self.by_client[cell].iter().copied();
+        let open: f64 = here().map(|at| &self.currents[at]).filter(|c| serves(&self.serving, c)).map(|c| c.share).sum();
+        for at in here().collect::<Vec<_>>() {
+            let current = &mut self.currents[at];
+            if open <= 0.0 || !serves(&self.serving, current) {
+                continue;
+            }
+            let more = sessions * current.share / open;
+            current.sessions += more;
+            let serving = &mut self.serving[current.serving_cell];
+            serving.on_ready += more;
+            let each = more / serving.ready;
+            let positions = self.roster.of(current.serving_cell);
+            let vms = ground.fleet.vms_mut();
+            for &position in positions {
+                let vm = &mut vms[position as usize];
+                if vm.state == VmState::Ready {
+                    vm.sessions += each;
+                }
+            }
+        }
     }
 
     /// Counts the expected queries that have become whole.
@@ -303,7 +344,7 @@ impl FluidLoad {
         // Traffic follows new weights as cached answers end: halfway through the step stands for the step.
         let age = now.since(self.steered).saturating_sub(now.since(self.at) / 2);
         for (cell, &CellFlow { region: home, class, .. }) in self.cells.iter().enumerate() {
-            let rate = self.rates[cell].mean_to(now);
+            let rate = self.rates[cell].mean_to(now) + self.told[cell];
             let queries = self.resolvers.miss_rate(home, class, rate) * seconds;
             self.queries.add(cell, queries, rate, self.resolvers.caches(home, class));
             let mut open = 0.0;

@@ -29,4 +29,4 @@ pub use agenda::{Agenda, AlarmId};
 pub use score::{LatencyMs, Score};
 pub use setup::Setup;
 pub use stream::Stream;
-pub use world::SimWorld;
+pub use world::{CellTally, SimWorld, Stands};

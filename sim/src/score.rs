@@ -120,6 +120,8 @@ pub(crate) struct Scorer {
     latency_total: QuantileSketch,
     starts: f64,
     rejected: f64,
+    /// Hours of ready machines beyond need, by serving cell.
+    idle_hours: Vec<f64>,
     score: Score,
     /// What machines had cost when the score began to count.
     bill_before: Bill,
@@ -138,6 +140,7 @@ impl Scorer {
             latency_total: QuantileSketch::new(),
             starts: 0.0,
             rejected: 0.0,
+            idle_hours: vec![0.0; cells],
             score: Score { slo_violation_minutes_by_cell: vec![0.0; cells], ..Score::default() },
             bill_before: Bill::default(),
             score_from,
@@ -208,8 +211,12 @@ impl Scorer {
             }
         }
         if counts {
-            let idle: f64 =
-                standing.map(|(ready, sessions, places)| (ready - ceiling(sessions / places)).max(0.0)).sum();
+            let mut idle = 0.0;
+            for (hours, (ready, sessions, places)) in self.idle_hours.iter_mut().zip(standing) {
+                let here = (ready - ceiling(sessions / places)).max(0.0);
+                *hours += here / 60.0;
+                idle += here;
+            }
             self.score.over_provisioned_vm_hours += idle / 60.0;
             self.score.guarantee_violation_minutes += starved_seconds / 60.0;
         }
@@ -250,6 +257,12 @@ impl Scorer {
         if self.counts(at) {
             self.score.dns_queries += queries;
         }
+    }
+
+    /// Minutes in which each client cell missed its objective, and hours of ready machines beyond need of each serving
+    /// cell.
+    pub(crate) fn by_cell(&self) -> (&[f64], &[f64]) {
+        (&self.score.slo_violation_minutes_by_cell, &self.idle_hours)
     }
 
     /// The score until now, given what machines have cost since the run began.

@@ -67,6 +67,9 @@ pub enum Load {
     Series(Arc<RateSeries>),
     /// A recorded log of queries.
     Queries(Arc<QueryLog>),
+    /// At rates that whoever drives the world tells as it goes ([`SimWorld::tell_rates`](crate::SimWorld::tell_rates)): at
+    /// fluid fidelity.
+    Told,
 }
 
 /// A daily and weekly shape around a mean.

@@ -13,6 +13,8 @@
 //!                             observation
 //! ```
 
+mod mirror;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -32,6 +34,8 @@ use crate::route::Routes;
 use crate::score::{MINUTE, Score, Scorer};
 use crate::session::SessionLoad;
 use crate::setup::{Fault, Fidelity, Setup};
+
+pub use mirror::{CellTally, Stands};
 
 /// What can happen, in eight bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

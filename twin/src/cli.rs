@@ -17,6 +17,7 @@ mod plan;
 mod reach;
 mod replay;
 mod run;
+mod shadow;
 mod slices;
 mod train;
 mod watch;
@@ -59,6 +60,7 @@ pub fn main() -> ExitCode {
     };
     let result = match arguments.command {
         Command::Run(options) => run::run(options),
+        Command::Shadow(options) => shadow::run(options),
         Command::Compare(options) => compare::run(options),
         Command::Import(options) => import::run(&options),
         Command::Events(options) => events::run(&options),

@@ -22,6 +22,7 @@ pub mod production;
 pub mod report;
 pub mod run;
 pub mod scenario;
+pub mod shadow;
 pub mod slicing;
 #[cfg(test)]
 mod small_world;

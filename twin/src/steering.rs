@@ -116,7 +116,7 @@ fn alike(now: &[(RegionId, u32)], wanted: &[(RegionId, u32)]) -> bool {
 }
 
 /// Great-circle distance of two regions by the haversine formula, in Earth radii.
-fn distance(topology: &Topology, a: usize, b: usize) -> f64 {
+pub(crate) fn distance(topology: &Topology, a: usize, b: usize) -> f64 {
     let (a, b) = (&topology.regions[a], &topology.regions[b]);
     let (lat_a, lat_b) = (a.lat.to_radians(), b.lat.to_radians());
     let (dlat, dlon) = (lat_b - lat_a, (b.lon - a.lon).to_radians());

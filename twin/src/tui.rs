@@ -16,6 +16,7 @@ pub mod alert;
 pub mod app;
 pub mod engine;
 mod figures;
+pub mod follow;
 pub mod history;
 pub mod keys;
 pub mod layout;
@@ -36,6 +37,7 @@ use std::time::Duration as Wall;
 
 pub use app::{App, Effect, Msg};
 pub use engine::Engine;
+pub use follow::{Feed, Follower};
 pub use look::{Look, Theme};
 pub use player::{MakeEngine, Player};
 pub use snapshot::{Command, Scene, Snapshot, Speed};

@@ -7,19 +7,27 @@
 //!
 //! Nothing here writes, and no type here can: views are all that it takes. Live mode looks by the same code.
 
+mod announced;
 mod board;
 mod events;
 mod health;
 mod look;
 mod names;
+mod pace;
 mod queries;
+mod usage;
+mod watchers;
 
+pub use announced::EventWatch;
 pub use board::{Board, Look, Targets};
 pub use events::EventWatch;
 pub use health::HealthWatch;
 pub use look::{AnswersSeen, Asked, HypervisorSeen, LinkSeen, look_at_answers, look_at_hypervisor, look_at_link};
 pub use names::Names;
+pub use pace::Pace;
 pub use queries::{QueryWatch, Seen};
+pub use usage::network_use;
+pub use watchers::{Seers, WatchError, Watchers};
 
 use std::sync::Arc;
 

@@ -107,7 +107,8 @@ impl Resolvers {
         let known = cells
             .clone()
             .map(|cell| match &setup.load[cell] {
-                Load::None => Known::Nothing,
+                // Told rates are of the fluid, which looks nothing up.
+                Load::None | Load::Told => Known::Nothing,
                 Load::Synthetic(_) | Load::Series(_) => {
                     let (region, _) = setup.topology.cell_at(cell);
                     Known::OneName(vec![UNKNOWN; regions[region.index()].1 as usize])

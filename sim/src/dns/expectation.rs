@@ -129,7 +129,7 @@ impl Expectation {
 fn caches(dns: &Dns, region: RegionId, habits: &Habits, load: &Load) -> Vec<Caches> {
     match load {
         Load::None => Vec::new(),
-        Load::Synthetic(_) | Load::Series(_) => {
+        Load::Synthetic(_) | Load::Series(_) | Load::Told => {
             let weights = resolver_weights(dns, region);
             let total: f64 = weights.iter().sum();
             let subnets = f64::from(dns.ecs_subnets.clamp(1, 1 << 16));

@@ -74,7 +74,7 @@ impl Arrivals {
     pub fn new(setup: &Setup, cell: usize) -> Self {
         let (region, _) = setup.topology.cell_at(cell);
         let source = match &setup.load[cell] {
-            Load::None => Source::Nothing,
+            Load::None | Load::Told => Source::Nothing,
             Load::Synthetic(_) | Load::Series(_) => Source::Rate(Box::new(Poisson {
                 walk: Walk::new(RateCurve::new(setup, cell).sweep(setup.start)),
                 resolvers: Alias::new(&dns::resolver_weights(&setup.dns, region)),

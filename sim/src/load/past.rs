@@ -28,7 +28,7 @@ pub fn past_rates(setup: &Setup, span: Duration, step: Duration) -> Option<PastR
     assert!(!step.is_zero(), "a step takes time");
     let recorded_from = |load: &Load| match load {
         Load::Series(series) => Some(Some(series.start)),
-        Load::Queries(_) => None,
+        Load::Queries(_) | Load::Told => None,
         Load::None | Load::Synthetic(_) => Some(None),
     };
     let mut from = setup.start.saturating_sub(span);

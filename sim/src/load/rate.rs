@@ -32,7 +32,7 @@ impl RateCurve {
     pub fn new(setup: &Setup, cell: usize) -> Self {
         let (region, _) = setup.topology.cell_at(cell);
         let (shape, noise) = match &setup.load[cell] {
-            Load::None => (Shape::Nothing, None),
+            Load::None | Load::Told => (Shape::Nothing, None),
             Load::Synthetic(load) => {
                 let innovations = Stream::new(setup.seed, "load noise", cell as u64);
                 let noise = Noise::new(innovations, load.noise_sigma, load.noise_step);

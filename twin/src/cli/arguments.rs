@@ -27,6 +27,8 @@ pub struct Arguments {
 pub(super) enum Command {
     /// Run a scenario; in a terminal, watch it
     Run(RunOptions),
+    /// Watch production, plan for it and tell what would have come of it; write nothing to it
+    Shadow(ShadowOptions),
     /// Compare policies on scenarios over many seeds
     Compare(CompareOptions),
     /// Count the queries of DNS logs by time, region and class, without anybody's address
@@ -155,6 +157,36 @@ pub(super) struct RunOptions {
     /// Threads that simulate, for policies that rehearse; results are the same for any number
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(super) threads: Option<u16>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct ShadowOptions {
+    /// Production file
+    pub(super) config: PathBuf,
+    /// End after so long: 2min, 1h, 7d [default: at ctrl-C]
+    #[arg(long = "for", value_name = "SPAN", value_parser = span)]
+    pub(super) lasts: Option<Duration>,
+    /// Do not open the terminal UI
+    #[arg(long)]
+    pub(super) headless: bool,
+    /// Print each tick as a JSON object, and at last a summary
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Replicates of the twins, on which confidence intervals rest
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(super) replicates: u32,
+    /// Look at production so often
+    #[arg(long, value_name = "SPAN", default_value = "5s", value_parser = span)]
+    pub(super) look_every: Duration,
+    /// Time zone whose midnight ends a day, by its IANA name
+    #[arg(long, value_name = "NAME", default_value = "UTC")]
+    pub(super) time_zone: String,
+    /// Terminal UI: colours: safe, dark, light or high-contrast; NO_COLOR for none
+    #[arg(long, default_value = "safe", hide_default_value = true)]
+    pub(super) theme: Theme,
+    /// Terminal UI: draw with ASCII only
+    #[arg(long)]
+    pub(super) ascii: bool,
 }
 
 #[derive(Args, Debug)]

@@ -44,7 +44,7 @@ pub(super) fn run(scenario: Scenario, options: &RunOptions) -> Result<Answer, Fa
 }
 
 /// Whether the terminal is set to show more than ASCII, by the environment that POSIX names for it.
-fn speaks_utf8() -> bool {
+pub(super) fn speaks_utf8() -> bool {
     let set = ["LC_ALL", "LC_CTYPE", "LANG"]
         .iter()
         .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
@@ -55,7 +55,7 @@ fn speaks_utf8() -> bool {
 }
 
 /// A clock for the pace of what is shown; nothing simulated knows it.
-fn since_first_asked() -> Duration {
+pub(super) fn since_first_asked() -> Duration {
     static FIRST: OnceLock<Instant> = OnceLock::new();
     FIRST.get_or_init(Instant::now).elapsed()
 }

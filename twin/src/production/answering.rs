@@ -146,6 +146,11 @@ impl Answering {
         Ok(PowerDnsOptions { url, key: key.secret()?, dns, regions, probed_port: *probed_port })
     }
 
+    /// Whether it is our own, which answers only while it is run.
+    pub fn is_our_own(&self) -> bool {
+        matches!(self.server, NameServer::Responder { .. })
+    }
+
     /// As operators know it.
     pub fn name(&self) -> String {
         match &self.server {

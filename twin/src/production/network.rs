@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
 use forebay_adapters::Prefix;
+use forebay_adapters::slices::{SliceError, SliceView};
 use forebay_world::{RegionId, VmId};
 use toml::Spanned;
 
@@ -23,6 +24,18 @@ pub struct Network {
     pub bridge: Option<Bridge>,
     /// Their addresses; `None` where a provider decides.
     pub addresses: Option<AddressPool>,
+}
+
+impl Network {
+    /// Whether what stands on it can be looked at.
+    pub fn is_seen(&self) -> bool {
+        self.executor.is_some()
+    }
+
+    /// Opens it to look; `None` where nobody makes slices.
+    pub fn view(&self) -> Option<Result<Box<dyn SliceView>, SliceError>> {
+        self.executor.as_ref().map(Executor::view)
+    }
 }
 
 /// A bridge on every host of a region.

@@ -18,6 +18,11 @@ pub trait Engine: Send {
     /// run is over.
     fn tick(&mut self) -> Option<Tick>;
 
+    /// Whether its next tick is still being made elsewhere: then it is not to be asked for yet.
+    fn waits(&self) -> bool {
+        false
+    }
+
     /// Goes one event further inside the current window and says what happened; `None` when the window holds no more.
     fn step_event(&mut self) -> Option<String>;
 

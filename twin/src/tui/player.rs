@@ -16,6 +16,8 @@ pub type MakeEngine = Box<dyn FnMut(&str) -> Result<Box<dyn Engine>, String> + S
 
 /// Between snapshots of a clock that runs smoothly.
 const SMOOTH: Wall = Wall::from_millis(50);
+/// Between looks for a tick that is made elsewhere.
+const WAITED: Wall = Wall::from_millis(100);
 /// The pace is measured over at least this long.
 const PACE_OVER: Wall = Wall::from_millis(500);
 
@@ -124,16 +126,22 @@ impl Player {
         let elapsed = wall.saturating_sub(self.turned.replace(wall).unwrap_or(wall));
         if self.sides.iter().any(|side| side.ticks_done() < self.goal && !side.has_ended()) {
             let goal = self.goal;
-            for side in self.sides.iter_mut().filter(|side| side.ticks_done() < goal) {
+            let mut is_made = false;
+            for side in self.sides.iter_mut().filter(|side| side.ticks_done() < goal && !side.waits()) {
+                is_made = true;
                 side.advance();
             }
-            return Rest::None;
+            return if is_made { Rest::None } else { Rest::For(WAITED) };
         }
         self.seek_from = None;
         if !self.running || self.has_ended() {
             self.pace = None;
             self.pace_since = None;
             return Rest::UntilAsked;
+        }
+        if self.sides.iter().any(Session::waits) {
+            self.phase = 0.0;
+            return Rest::For(WAITED);
         }
         if let Speed::Times(times) = self.speed {
             let window_s = self.scene.window.as_secs_f64() / f64::from(times);

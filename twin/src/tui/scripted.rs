@@ -55,6 +55,7 @@ impl Scripted {
             end: start + WINDOW * TICKS,
             window: WINDOW,
             policies: ["fixed", "hpa", "predictive"].map(str::to_owned).to_vec(),
+            follows: None,
         };
         let cells = topology.cells();
         let mut engine = Scripted {

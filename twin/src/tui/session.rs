@@ -89,6 +89,11 @@ impl Session {
         self.ended
     }
 
+    /// Whether its next tick is still being made elsewhere.
+    pub(crate) fn waits(&self) -> bool {
+        self.present.engine.waits()
+    }
+
     pub(crate) fn is_behind(&self) -> bool {
         self.present.ticks_done < self.reached
     }

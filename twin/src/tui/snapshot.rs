@@ -29,6 +29,8 @@ pub struct Scene {
     pub window: Duration,
     /// Policies to choose from for a comparison.
     pub policies: Vec<String>,
+    /// What the mode line says of a run that is made elsewhere and only followed.
+    pub follows: Option<&'static str>,
 }
 
 impl Scene {
@@ -43,6 +45,7 @@ impl Scene {
             end: setup.end,
             window: scenario.controller.period,
             policies: policy::NAMES.iter().map(|name| (*name).to_owned()).collect(),
+            follows: None,
         }
     }
 }

@@ -121,6 +121,11 @@ impl Board {
         self.asked(said.into_iter().map(asked).collect());
     }
 
+    /// How a machine did when it was last asked, no earlier than `since`, and the sessions that it has where it says.
+    pub fn how(&self, vm: VmId, since: Timestamp) -> Option<(probe::Health, Option<u32>)> {
+        self.inner().asked.get(&vm).filter(|asked| asked.at >= since).map(|asked| (asked.health, asked.sessions))
+    }
+
     pub(super) fn asked(&self, answers: BTreeMap<VmId, Asked>) {
         let mut inner = self.inner();
         let targets = Arc::clone(&inner.targets);

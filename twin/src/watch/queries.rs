@@ -59,6 +59,8 @@ struct Fold {
     connected: (u32, u32),
     /// Queries that were lost so far, and at the end of the last window.
     lost: (u64, u64),
+    /// For each log, whether it can be read.
+    logs: Vec<bool>,
 }
 
 /// A sender that has been away for so long is not waited for any more.
@@ -104,6 +106,7 @@ impl QueryWatch {
             senders: BTreeMap::new(),
             connected: (0, 0),
             lost: (0, 0),
+            logs: vec![false; queries.logs.len()],
         })))))
     }
 
@@ -152,17 +155,30 @@ impl QueryWatch {
         self.fold().take(query);
     }
 
+    /// Says whether the log at a position can be read.
+    pub fn set_log(&self, number: usize, is_read: bool) {
+        if let Some(log) = self.fold().logs.get_mut(number) {
+            *log = is_read;
+        }
+    }
+
+    /// Says how many listeners have a sender; what [`QueryWatch::hear`] finds out by itself.
+    pub fn set_connected(&self, listeners: u32) {
+        self.fold().connect(listeners);
+    }
+
     /// Closes the window at `at`.
     pub fn close(&self, at: Timestamp) -> Seen {
         let mut fold = self.fold();
         let fold = &mut *fold;
         fold.senders.retain(|_, last| at.since(*last) < FORGOTTEN_AFTER);
+        let logs = (fold.logs.iter().filter(|is_read| **is_read).count() as u32, fold.logs.len() as u32);
         let all = fold.places.max(fold.senders.len() as u32);
         let heard = fold.connected.1.min(all);
         let lost = fold.lost.0.saturating_sub(fold.lost.1);
         fold.connected.1 = fold.connected.0;
         fold.lost.1 = fold.lost.0;
-        Seen { counts: fold.meter.close(at), sources: (heard, all), lost }
+        Seen { counts: fold.meter.close(at), sources: (heard + logs.0, all + logs.1), lost }
     }
 }
 

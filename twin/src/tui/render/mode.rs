@@ -16,6 +16,7 @@ pub(super) fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
         return;
     };
     let (badge, tone) = match snapshot.mode {
+        Mode::Run if app.scene.follows.is_some() => (app.scene.follows.unwrap_or_default().to_owned(), Tone::Good),
         Mode::Run => (format!("RUN {}", snapshot.speed), Tone::Good),
         Mode::Replay => (format!("REPLAY {}", snapshot.speed), Tone::Accent),
         Mode::Paused => ("PAUSED".to_owned(), Tone::Warn),
@@ -37,8 +38,11 @@ pub(super) fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
         parts.push((format!("{} back", span(behind)), Tone::Accent));
     }
     parts.push((app.scene.scenario.clone(), Tone::Text));
-    parts.push((format!("seed {}", app.scene.seed), Tone::Dim));
-    if let (Speed::Max, Some(pace)) = (snapshot.speed, snapshot.pace) {
+    let follows = app.scene.follows.is_some();
+    if !follows {
+        parts.push((format!("seed {}", app.scene.seed), Tone::Dim));
+    }
+    if let (Speed::Max, Some(pace), false) = (snapshot.speed, snapshot.pace, follows) {
         parts.push((format!("×{}", short(pace)), Tone::Dim));
     }
     if let Some(tick) = snapshot.sides.first().and_then(|side| side.tick.as_ref()) {
