@@ -17,7 +17,7 @@ use super::view::{SteeringCapabilities, SteeringView, Weights};
 use super::zone::{RecordSource, RecordStore, Zone, ZoneView};
 use super::{Gate, SteeringError};
 
-pub use super::zone::ZoneOptions;
+pub use super::zone::{WriterTerm, ZoneOptions};
 
 /// The server: shared by all who are connected to it, and there when they are gone.
 #[derive(Clone, Debug)]

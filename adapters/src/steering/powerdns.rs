@@ -30,7 +30,7 @@ use crate::prefix::Prefix;
 use api::Api;
 use script::Script;
 
-pub use super::zone::ZoneOptions;
+pub use super::zone::{WriterTerm, ZoneOptions};
 
 /// Most records of a set where weights are numbers of records.
 const RECORDS_MOST: usize = 32;

@@ -25,7 +25,7 @@ use super::zone::{RecordSource, RecordStore, Zone, ZoneView};
 use super::{Gate, SteeringError};
 
 pub use super::ask::Transport;
-pub use super::zone::ZoneOptions;
+pub use super::zone::{WriterTerm, ZoneOptions};
 
 /// Most records of a set, so that an answer fits a datagram whatever else is in it.
 const RECORDS_MOST: usize = 32;

@@ -3,7 +3,8 @@
 //! Beside each name that is ours stands its [`Marker`], at `_forebay.NAME`. Which names there are is listed at
 //! `_OWNER._forebay.ZONE`, together with the one writer and until when it is that. Name, mark and list change at once, and
 //! only where they still are as they were seen; so another writer's change fails on the server, not only in what we know.
-//! A writer that dies without a word stays the writer until its time has run out.
+//! A writer that dies without a word stays the writer until its time has run out, or until the next of its line
+//! ([`WriterTerm`]) comes.
 
 mod registry;
 mod view;
@@ -43,15 +44,42 @@ pub struct ZoneOptions {
     pub lease_seconds: u32,
     /// Takes over from another writer before its time has run out: for an operator who knows that it is dead.
     pub take_over: bool,
+    /// Whose term this is, where writers follow one another under a lease: those before it need not run out.
+    pub term: Option<WriterTerm>,
     /// Tells the time \[s since the Unix epoch\].
     pub clock: fn() -> u64,
+}
+
+/// One of a line of writers, each of which begins when the one before can write no more: the terms of a [lease].
+///
+/// A line's earlier writers are taken over from at once, also where one died without a word; others of the zone are not.
+///
+/// [lease]: crate::lease
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WriterTerm {
+    /// The line, which no other has: letters, digits and hyphens.
+    pub line: String,
+    /// Which of them; it only grows.
+    pub epoch: u64,
+}
+
+impl WriterTerm {
+    fn writer(&self) -> String {
+        format!("{}.{}", self.line, self.epoch)
+    }
+
+    /// Whether a writer of this name was of the same line, and before.
+    fn follows(&self, writer: &str) -> bool {
+        let epoch = writer.strip_prefix(&self.line).and_then(|rest| rest.strip_prefix('.'));
+        epoch.and_then(|epoch| epoch.parse::<u64>().ok()).is_some_and(|epoch| epoch < self.epoch)
+    }
 }
 
 impl ZoneOptions {
     /// Options for a zone, on the machine's clock.
     pub fn new(zone: DnsName, owner: &str) -> ZoneOptions {
         let owner = owner.to_owned();
-        ZoneOptions { zone, owner, lease_seconds: LEASE_SECONDS, take_over: false, clock: unix_time }
+        ZoneOptions { zone, owner, lease_seconds: LEASE_SECONDS, take_over: false, term: None, clock: unix_time }
     }
 }
 
@@ -98,8 +126,16 @@ impl<S: RecordStore> Zone<S> {
             let what = "a writer for 0 s; allowed: lease_seconds of 1 and more".to_owned();
             return Err(SteeringError::Contradiction { what });
         }
+        if let Some(term) = &options.term
+            && (term.line.is_empty() || !term.line.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'))
+        {
+            let what =
+                format!("a line of writers \"{}\"; allowed: letters, digits and hyphens", term.line.escape_debug());
+            return Err(SteeringError::Contradiction { what });
+        }
         let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
-        let writer = format!("{nanos:x}-{}-{}", std::process::id(), WRITERS.fetch_add(1, Ordering::Relaxed));
+        let alone = || format!("{nanos:x}-{}-{}", std::process::id(), WRITERS.fetch_add(1, Ordering::Relaxed));
+        let writer = options.term.as_ref().map_or_else(alone, WriterTerm::writer);
         let view = ZoneView::new(store, &options)?;
         Ok(Zone { view, options, writer, held: None })
     }
@@ -154,7 +190,8 @@ impl<S: RecordStore> Zone<S> {
         let now = (self.options.clock)();
         let mut registry = seen.clone();
         if let Some(other) = registry.writer.as_ref().filter(|other| other.name != self.writer) {
-            if other.until > now && !self.options.take_over {
+            let is_over = self.options.term.as_ref().is_some_and(|term| term.follows(&other.name));
+            if other.until > now && !is_over && !self.options.take_over {
                 let left = other.until - now;
                 let lock = format!("the right to write for {left} s more (writer {})", other.name);
                 return Err(SteeringError::OtherWriter { place: self.place(), lock });

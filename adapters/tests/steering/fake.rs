@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use forebay_adapters::steering::fake::{ALL, FakeExecutor, FakeServer, FakeView, Fault, ZoneOptions};
+use forebay_adapters::steering::fake::{ALL, FakeExecutor, FakeServer, FakeView, Fault, WriterTerm, ZoneOptions};
 use forebay_adapters::steering::{
     Drain, Guarded, Rails, SteeringCapabilities, SteeringError, SteeringExecutor, SteeringView, Weights,
 };
@@ -188,6 +188,34 @@ fn a_writer_that_dies_without_a_word_stays_it_until_its_time_has_run_out() {
     third.apply(&wanted(4), &mut Gate::open()).unwrap();
     NOW.fetch_add(60, Ordering::Relaxed);
     assert!(connect(false).apply(&wanted(5), &mut Gate::open()).is_err());
+}
+
+#[test]
+fn the_next_of_a_line_of_writers_need_not_wait_and_others_do() {
+    let rig = Memory::new(ALL);
+    let connect = |line: &str, epoch| {
+        let term = Some(WriterTerm { line: line.to_owned(), epoch });
+        FakeExecutor::connect(&rig.server, ALL, ZoneOptions { term, ..options() })
+    };
+    let wanted = |generation| answers(&rig, generation, &[("video", [generation as u32, 1, 1, 1])]);
+    let mut first = connect("a", 9).unwrap();
+    first.apply(&wanted(1), &mut Gate::open()).unwrap();
+    // It opens its connection anew, and never said that it closed the old one.
+    std::mem::forget(first);
+    let mut first = connect("a", 9).unwrap();
+    first.apply(&wanted(2), &mut Gate::open()).unwrap();
+    for (line, epoch) in [("a", 8), ("b", 10), ("a-1", 10), ("", 0)] {
+        let Ok(mut other) = connect(line, epoch) else { continue };
+        let error = other.apply(&wanted(3), &mut Gate::open()).unwrap_err();
+        assert!(matches!(error, SteeringError::OtherWriter { .. }), "{line} {epoch}: {error}");
+    }
+    let mut second = connect("a", 10).unwrap();
+    second.apply(&wanted(3), &mut Gate::open()).unwrap();
+    // Whoever was overtaken writes nothing more, though it still believes that it may.
+    assert!(first.apply(&wanted(4), &mut Gate::open()).is_err());
+    drop(first);
+    second.apply(&wanted(4), &mut Gate::open()).unwrap();
+    assert!(connect("a b", 1).is_err());
 }
 
 #[test]

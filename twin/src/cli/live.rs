@@ -16,6 +16,7 @@ use forebay_adapters::dnstap_listener::{DnstapListener, ListenOptions};
 use forebay_adapters::kill_switch::KillSwitch;
 use forebay_adapters::lease::{Acquired, Holder, Lease, LeaseTerms, Term};
 use forebay_adapters::ledger::LedgerError;
+use forebay_adapters::steering::rfc2136::WriterTerm;
 use forebay_world::{Duration, KnownEvent, Observation, Plan, Timestamp, VmId, VmState};
 use serde_json::json;
 
@@ -199,7 +200,8 @@ fn govern(
         let (term, kill_switch) = (term.clone(), kill_switch.clone());
         Arc::new(move || kill_switch.gate().and(term.gate()))
     };
-    let hands = live::hands(production, &board, &clock, &gates, responder.as_ref());
+    let writer = WriterTerm { line: line(production, term).map_err(other)?, epoch: term.epoch() };
+    let hands = live::hands(production, &board, &clock, &gates, responder.as_ref(), Some(&writer));
     let crew = Threads::start(production, hands, LOOK_EVERY).context("threads")?;
     let mut world = LiveWorld::new(Arc::clone(production), board, pace, crew, queries, book, Some(audit));
     let yes = yes();
@@ -267,6 +269,20 @@ fn govern(
         Some(failure) => Err(failure),
         None => flushed.map(drop),
     }
+}
+
+/// What instances that share this state folder are called where others write, too: drawn once. Only a term's instance asks.
+fn line(production: &Production, term: &Term) -> anyhow::Result<String> {
+    let path = production.state.join("writer");
+    if let Ok(known) = fs::read_to_string(&path)
+        && known.len() >= 32
+        && known.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    {
+        return Ok(known);
+    }
+    let drawn = &term.holder().instance;
+    fs::write(&path, drawn).with_context(|| format!("{} cannot be written", path.display()))?;
+    Ok(drawn.clone())
 }
 
 /// A loop that has not rested for so long hangs.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use forebay_adapters::machines::MachineExecutor;
 use forebay_adapters::slices::SliceExecutor;
 use forebay_adapters::steering::responder::{Responder, ResponderExecutor, ResponderOptions};
+use forebay_adapters::steering::rfc2136::WriterTerm;
 use forebay_adapters::steering::{Guarded, SteeringExecutor};
 use forebay_world::RegionId;
 
@@ -19,13 +20,14 @@ use crate::watch::{Board, Clock};
 /// Machines that are warmed up at the same time.
 const WARM_HANDS: usize = 4;
 
-/// All hands of a production. `responder` is our own name server, where the file has one.
+/// All hands of a production. `responder` is our own name server, where the file has one; `term` says who writes to another.
 pub fn hands(
     production: &Arc<Production>,
     board: &Arc<Board>,
     clock: &Clock,
     gates: &GateMaker,
     responder: Option<&Arc<Responder>>,
+    term: Option<&WriterTerm>,
 ) -> Hands {
     let common = || (Arc::clone(production), Arc::clone(board), Arc::clone(clock), Arc::clone(gates));
     let hypervisors = production.hypervisors.iter().enumerate().map(|(index, hosted)| -> Box<dyn Hand> {
@@ -44,12 +46,12 @@ pub fn hands(
     });
     let answers = production.answering.clone().map(|answering| -> Box<dyn Hand> {
         let owner = production.owner.to_string();
-        let own = responder.cloned();
+        let (own, term) = (responder.cloned(), term.cloned());
         let opener: Opener<Guarded<Box<dyn SteeringExecutor>>> = Box::new(move || {
             let executor: Box<dyn SteeringExecutor> = match &own {
                 Some(own) => Box::new(ResponderExecutor::new(own)),
                 None => answering
-                    .open(&owner)
+                    .open(&owner, term.clone())
                     .map_err(|error| error.to_string())?
                     .ok_or_else(|| "our own name server has ended".to_owned())?,
             };

@@ -7,7 +7,7 @@ use std::path::Path;
 use forebay_adapters::Prefix;
 use forebay_adapters::steering::powerdns::{PowerDnsExecutor, PowerDnsOptions, PowerDnsView};
 use forebay_adapters::steering::responder::{RateLimit, SubZone};
-use forebay_adapters::steering::rfc2136::{Rfc2136Executor, Rfc2136View, Transport, ZoneOptions};
+use forebay_adapters::steering::rfc2136::{Rfc2136Executor, Rfc2136View, Transport, WriterTerm, ZoneOptions};
 use forebay_adapters::steering::{DnsName, Drain, Rails, SteeringError, SteeringExecutor, SteeringView};
 use forebay_world::Duration;
 use toml::Spanned;
@@ -106,12 +106,16 @@ impl Answering {
         options
     }
 
-    /// Opens a server for writing; `None` for our own, which has to be started first.
+    /// Opens a server for writing, in this term where there is a lease; `None` for our own, which has to be started first.
     ///
     /// # Errors
     /// [`AnsweringError`].
-    pub fn open(&self, owner: &str) -> Result<Option<Box<dyn SteeringExecutor>>, AnsweringError> {
-        let zone = self.zone_options(owner);
+    pub fn open(
+        &self,
+        owner: &str,
+        term: Option<WriterTerm>,
+    ) -> Result<Option<Box<dyn SteeringExecutor>>, AnsweringError> {
+        let zone = ZoneOptions { term, ..self.zone_options(owner) };
         Ok(match &self.server {
             NameServer::Rfc2136 { server, transport, key } => {
                 let key = key.as_ref().ok_or(AnsweringError::NoKey)?.tsig()?;
