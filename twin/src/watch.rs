@@ -20,7 +20,7 @@ mod watchers;
 
 pub use announced::EventWatch;
 pub use board::{Board, Look, Targets};
-pub use events::EventWatch;
+pub use events::FeedWatch;
 pub use health::HealthWatch;
 pub use look::{AnswersSeen, Asked, HypervisorSeen, LinkSeen, look_at_answers, look_at_hypervisor, look_at_link};
 pub use names::Names;

@@ -29,7 +29,7 @@ use crate::journal::{Header, Journal};
 use crate::live::{self, Book, BookError, GateMaker, LiveWorld, Pace, Release, Threads};
 use crate::policy::{self, Knowledge};
 use crate::production::Production;
-use crate::watch::{Board, Clock, EventWatch, HealthWatch, QueryWatch};
+use crate::watch::{Board, Clock, FeedWatch, HealthWatch, QueryWatch};
 
 pub(super) fn run(options: &LiveOptions) -> Result<Answer, Failure> {
     let production = Arc::new(Production::load(&options.file)?);
@@ -392,7 +392,7 @@ type Announced = Arc<Mutex<Option<Vec<KnownEvent>>>>;
 /// Keeps events up to date, until all is over. It is not waited for: a server may take its time.
 fn announcer(production: &Arc<Production>, clock: &Clock, over: &Arc<AtomicBool>) -> Result<Announced, Failure> {
     let mut watch =
-        EventWatch::new(Arc::clone(production)).map_err(|why| Failure::Other(anyhow!(why), String::new()))?;
+        FeedWatch::new(Arc::clone(production)).map_err(|why| Failure::Other(anyhow!(why), String::new()))?;
     let announced: Announced = Arc::default();
     let (told, clock, over) = (Arc::clone(&announced), Arc::clone(clock), Arc::clone(over));
     thread::spawn(move || {

@@ -99,7 +99,7 @@ pub fn follow<P: Pace>(
         controller,
         period,
         until,
-        |world, observation, plan, decision| {
+        |world, _, observation, plan, decision| {
             world.note(&decision);
             let report = TickReport::new(world, &observation, &decision, &plan);
             let mut kept = match &mut days.folder {

@@ -131,7 +131,7 @@ impl<P: Pace> ShadowWorld<P> {
 
     /// What does not answer, and why.
     pub fn troubles(&self) -> Vec<(String, String)> {
-        let mut troubles = self.seers.board.troubles(&self.seers.production);
+        let mut troubles = self.seers.board.troubles(&self.seers.production, self.pace.now());
         troubles.extend(self.seers.events.troubles());
         troubles
     }

@@ -10,7 +10,7 @@ use forebay_world::{ClassId, Duration, KnownEvent, RegionId, Timestamp};
 use crate::production::{Feed, Production};
 
 /// All feeds of a file, and what it announces itself.
-pub struct EventWatch {
+pub struct FeedWatch {
     production: Arc<Production>,
     feeds: Vec<Polled>,
 }
@@ -26,19 +26,19 @@ struct Polled {
 const AHEAD: Duration = Duration::from_hours(14 * 24);
 const BEHIND: Duration = Duration::from_hours(24);
 
-impl EventWatch {
+impl FeedWatch {
     /// The feeds of a file. Nothing is read yet.
     ///
     /// # Errors
     /// What a feed's address cannot be had for, with the feed's name.
-    pub fn new(production: Arc<Production>) -> Result<EventWatch, String> {
+    pub fn new(production: Arc<Production>) -> Result<FeedWatch, String> {
         let polled = |feed: &Feed| {
             let source = feed.source().map_err(|error| format!("{}: {error}", feed.place.name()))?;
             let options = feed.options(Timestamp::EPOCH, Timestamp::EPOCH.saturating_add(AHEAD));
             Ok(Polled { feed: EventFeed::new(&source, options), next: Timestamp::EPOCH, state: String::new() })
         };
         let feeds = production.feeds.iter().map(polled).collect::<Result<_, String>>()?;
-        Ok(EventWatch { production, feeds })
+        Ok(FeedWatch { production, feeds })
     }
 
     /// What is known at `at`, after every feed whose time has come was looked at; may take as long as their servers do.

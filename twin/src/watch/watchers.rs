@@ -154,14 +154,12 @@ impl Watchers {
         let (Some(queries), Some(watch)) = (&seers.production.queries, &seers.queries) else { return Ok(()) };
         if !queries.dnstap.is_empty() {
             let listener = DnstapListener::bind(&queries.dnstap, &ListenOptions::default())?;
-            let watch = watch.clone();
-            let thread =
-                self.spawn(
-                    "queries".to_owned(),
-                    move |stop| {
-                        while watch.hear(&listener, HEARD_WITHIN) && !has_ended(&stop) {}
-                    },
-                )?;
+            let (watch, clock) = (watch.clone(), Arc::clone(&seers.clock));
+            let thread = self.spawn("queries".to_owned(), move |stop| {
+                while watch.hear(&listener, HEARD_WITHIN, clock()) && !has_ended(&stop) {}
+                // What is not heard is not zero.
+                watch.deafen();
+            })?;
             self.hearing.push(thread);
         }
         for (number, log) in queries.logs.iter().enumerate() {
