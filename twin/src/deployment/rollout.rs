@@ -321,6 +321,10 @@ impl Rollout {
             return;
         }
         course.failures = course.failures.saturating_add(1);
+        if order.kind == Kind::Create {
+            // It may have been done all the same, up to this moment.
+            course.tried_at = Some(at);
+        }
         course.not_before = at.saturating_add(self.limits.backoff(course.failures));
         match order.kind {
             // A cold cache is better than none.

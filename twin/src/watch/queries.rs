@@ -125,7 +125,8 @@ impl QueryWatch {
         let senders = listener.senders();
         let mut fold = self.fold();
         let open = senders.iter().filter(|sender| sender.open > 0);
-        for sender in open.clone() {
+        // One that has said nothing yet may still be called otherwise.
+        for sender in open.clone().filter(|sender| sender.queries > 0) {
             fold.senders.insert(sender.name.clone(), at);
         }
         fold.connect(open.count() as u32);
@@ -162,9 +163,9 @@ impl QueryWatch {
         }
     }
 
-    /// Says how many listeners have a sender; what [`QueryWatch::hear`] finds out by itself.
+    /// Says how many listeners had a sender all the time; what [`QueryWatch::hear`] finds out by itself.
     pub fn set_connected(&self, listeners: u32) {
-        self.fold().connect(listeners);
+        self.fold().connected = (listeners, listeners);
     }
 
     /// Closes the window at `at`.

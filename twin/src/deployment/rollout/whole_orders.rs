@@ -66,11 +66,14 @@ impl Rollout {
                 slices[region.index()].entry(slice).or_insert(*stands);
             }
             // Where nobody knows, what stands stays.
+            let is_being_made =
+                self.in_flight.get(&Lane::Host(course.planned.host)).is_some_and(|out| out.vm == Some(id));
             let is_there = match Presence::of(id, course, sight) {
-                // One that does not run is attached to nothing.
-                Presence::There(machine) => machine.life != Life::Off,
-                Presence::Absent(_) => false,
-                Presence::Unknown => {
+                // One that does not run is attached to nothing, as far as nobody is just starting it.
+                Presence::There(machine) if machine.life != Life::Off => true,
+                Presence::There(_) if !is_being_made => false,
+                Presence::Absent(_) if !is_being_made => false,
+                Presence::There(_) | Presence::Absent(_) | Presence::Unknown => {
                     let link = sight.links.get(region.index()).and_then(Option::as_ref);
                     let asked = self.asked.get(&Lane::Link(region)).map(|asked| &asked.task);
                     link.is_some_and(|link| link.ports.contains(&id))
