@@ -364,7 +364,15 @@ impl Fleet {
     /// Whether the machines of each region were seen within the freshness that the file asks for, dense. Where there is
     /// nobody to ask, nothing is seen.
     pub fn seen(&self, production: &Production, at: Timestamp) -> Vec<bool> {
-        let since = at.saturating_sub(production.freshness);
+        self.seen_since(production, at.saturating_sub(production.freshness))
+    }
+
+    /// Whether the machines of each region were seen at all, dense.
+    pub fn ever_seen(&self, production: &Production) -> Vec<bool> {
+        self.seen_since(production, Timestamp::EPOCH)
+    }
+
+    fn seen_since(&self, production: &Production, since: Timestamp) -> Vec<bool> {
         let mut seen = vec![None; production.topology.regions.len()];
         for (hosted, looked) in production.hypervisors.iter().zip(&self.looked) {
             let is_fresh = looked.is_some_and(|looked| looked >= since);

@@ -121,10 +121,16 @@ fn add_machines<P: Pace>(page: &mut Page, world: &ShadowWorld<P>, tick: &TickRep
             vec![("region", topology.region(region).name.as_str()), ("class", topology.class(class).name.as_str())]
         })
     };
-    let launches = names().zip(counts.iter().map(|counts| counts.launches as f64));
+    let ever_seen = world.fleet.ever_seen(world.production());
+    let seen = || {
+        let cells = topology.cell_ids().zip(names()).zip(&counts);
+        let of_seen = cells.filter(|(((region, _), _), _)| ever_seen[region.index()]);
+        of_seen.map(|((_, names), counts)| (names, counts))
+    };
+    let launches = seen().map(|(names, counts)| (names, counts.launches as f64));
     let help = "Machines that production launched.";
     page.family("forebay_shadow_production_launches_total", Kind::Counter, help, launches);
-    let ends = names().zip(counts.iter().map(|counts| counts.ends as f64));
+    let ends = seen().map(|(names, counts)| (names, counts.ends as f64));
     page.family("forebay_shadow_production_ends_total", Kind::Counter, "Machines of production that ended.", ends);
     let (_, unknown) = world.ledger.minutes();
     let unseen = names().zip(unknown.iter().map(|minutes| minutes * MINUTE_SECONDS));

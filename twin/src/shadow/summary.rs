@@ -90,8 +90,9 @@ pub struct CellSummary {
     pub region: String,
     /// Class.
     pub class: String,
-    /// What production did.
-    pub production: DidSummary,
+    /// What production did; absent where its machines were never seen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub production: Option<DidSummary>,
     /// What we would have done.
     pub ours: WouldSummary,
     /// Forecasts against what came.
@@ -192,6 +193,7 @@ impl Day {
         let topology = &production.topology;
         let (known, unknown) = world.ledger.minutes();
         let counts = world.fleet.counts(production, self.until);
+        let ever_seen = world.fleet.ever_seen(production);
         let name = |cell: usize| {
             let (region, class) = topology.cell_at(cell);
             (topology.region(region).name.clone(), topology.class(class).name.clone())
@@ -205,13 +207,13 @@ impl Day {
                 CellSummary {
                     region,
                     class,
-                    production: DidSummary {
+                    production: ever_seen[topology.cell_at(cell).0.index()].then(|| DidSummary {
                         launches: now.launches - before.launches,
                         ends: now.ends - before.ends,
                         // What stood before the day is not of it, also where it was counted only later.
                         vm_hours: (now.vm_hours - before.vm_hours).max(0.0),
                         unseen_vm_hours: (now.unseen_hours - before.unseen_hours).max(0.0),
-                    },
+                    }),
                     ours: WouldSummary {
                         launches: world.would[cell].0 - self.since.would[cell].0,
                         ends: world.would[cell].1 - self.since.would[cell].1,
@@ -295,19 +297,18 @@ impl Summary {
              |---|---|--:|--:|--:|--:|--:|--:|--:|"
         );
         for cell in &self.cells {
-            let (did, would) = (&cell.production, &cell.ours);
+            let would = &cell.ours;
+            let did = cell.production.as_ref().map_or_else(
+                || "unknown | unknown | unknown | unknown".to_owned(),
+                |did| {
+                    let DidSummary { launches, ends, vm_hours, unseen_vm_hours } = did;
+                    format!("{launches} | {ends} | {vm_hours:.3} | {unseen_vm_hours:.3}")
+                },
+            );
             let _ = writeln!(
                 text,
-                "| {} | {} | {} | {} | {:.3} | {:.3} | {} | {} | {:.1} |",
-                cell.region,
-                cell.class,
-                did.launches,
-                did.ends,
-                did.vm_hours,
-                did.unseen_vm_hours,
-                would.launches,
-                would.ends,
-                cell.unknown_minutes
+                "| {} | {} | {did} | {} | {} | {:.1} |",
+                cell.region, cell.class, would.launches, would.ends, cell.unknown_minutes
             );
         }
         if !self.strangers.is_empty() {
