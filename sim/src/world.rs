@@ -73,6 +73,7 @@ pub(crate) mod class {
 
 /// Load at one of the two fidelities.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "a world has one of them")]
 enum LoadModel {
     Session(SessionLoad),
     Fluid(FluidLoad),

@@ -424,7 +424,7 @@ fn hours_over_thirty_regions_keep_memory_flat() {
     let minutes = if hours > 0 { hours * 60 } else { 20 };
     let (regions, each) = if hours > 0 { (30, 11) } else { (4, 5) };
     let more = LIVE.replace("[controller.guard]", "").replace("floor = 0\n", "");
-    let lab = Lab::new(regions, 3, &format!("{}", more.replace("[live]", "[live]\nfreshness = \"3 min\"")));
+    let lab = Lab::new(regions, 3, &more.replace("[live]", "[live]\nfreshness = \"3 min\""));
     let folder = tempfile::tempdir().unwrap();
     let (book, _) = Book::open(folder.path(), 1, &lab.production.topology).unwrap();
     let (mut world, mut controller) = lab.world(book);

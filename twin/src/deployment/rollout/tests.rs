@@ -64,7 +64,7 @@ impl Bench {
     /// So many seconds, in which orders are done as they are given, unless `fails` says why not.
     fn seconds(&mut self, seconds: u64, fails: impl Fn(&Task) -> Option<Failure>) {
         for _ in 0..seconds {
-            self.sight.at = self.sight.at + Duration::from_secs(1);
+            self.sight.at += Duration::from_secs(1);
             let at = self.sight.at;
             self.sight.hosts.iter_mut().flatten().for_each(|host| host.at = at);
             self.sight.links.iter_mut().flatten().for_each(|link| link.at = at);

@@ -225,14 +225,14 @@ impl Trial {
 
     /// One second: things go wrong, orders come to an end, the controller and the rollout go on.
     pub(super) fn beat(&mut self) -> Result<(), String> {
-        self.at = self.at + BEAT;
+        self.at += BEAT;
         self.live();
         if self.happens(self.trouble_rate) {
             self.go_wrong();
         }
         self.carry_out()?;
         let sight = self.sight();
-        if self.at.as_nanos() / 1_000_000_000 % TICK_BEATS == 0 {
+        if (self.at.as_nanos() / 1_000_000_000).is_multiple_of(TICK_BEATS) {
             self.decide(&sight)?;
         }
         self.turn(&sight)
@@ -480,7 +480,11 @@ impl Trial {
                     }
                 }
             }
-            Task::Remove(vm) => self.hosts.iter_mut().for_each(|machines| drop(machines.remove(vm))),
+            Task::Remove(vm) => {
+                for machines in &mut self.hosts {
+                    machines.remove(vm);
+                }
+            }
         }
         Ok(())
     }
@@ -518,7 +522,7 @@ impl Trial {
         });
         let now = Sight { at, hosts: hosts.collect(), links: links.collect(), answers, health };
         // Parts may be a little older than the moment.
-        let seen = match &self.seen_before {
+        match &self.seen_before {
             Some(before) if self.trouble.late > Duration::ZERO && at.since(before.at) < self.trouble.late => {
                 let parts = before.clone();
                 Sight { at, hosts: parts.hosts, links: parts.links, answers: parts.answers, health: now.health }
@@ -527,8 +531,7 @@ impl Trial {
                 self.seen_before = Some(now.clone());
                 now
             }
-        };
-        seen
+        }
     }
 
     fn decide(&mut self, sight: &Sight) -> Result<(), String> {
