@@ -73,6 +73,7 @@ pub(crate) mod class {
 
 /// Load at one of the two fidelities.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "one for each world")]
 enum LoadModel {
     Session(SessionLoad),
     Fluid(FluidLoad),
