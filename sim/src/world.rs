@@ -73,7 +73,7 @@ pub(crate) mod class {
 
 /// Load at one of the two fidelities.
 #[derive(Clone, Debug)]
-#[allow(clippy::large_enum_variant, reason = "a world has one of them")]
+#[expect(clippy::large_enum_variant, reason = "one for each world")]
 enum LoadModel {
     Session(SessionLoad),
     Fluid(FluidLoad),
