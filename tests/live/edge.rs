@@ -1,15 +1,16 @@
 //! One edge: a switch, clients behind it, a name server, and forebay that runs it.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::crowd::NAME;
+use super::crowd::{Crowd, NAME};
 use super::guest;
+use super::instance::Instance;
 use super::lab::{self, BRIDGE, Lab, SINK_PORT, Switch, have, needs};
 
 /// Something that came about.
@@ -36,8 +37,8 @@ pub(crate) fn have_all() -> bool {
 pub(crate) struct Edge {
     folder: tempfile::TempDir,
     port: u16,
-    forebay: Option<Child>,
-    knot: Child,
+    forebay: Option<Instance>,
+    knot: Option<Child>,
     lab: Lab,
     machines: BTreeSet<String>,
     ports: BTreeSet<String>,
@@ -69,7 +70,7 @@ impl Edge {
             folder,
             port,
             forebay: None,
-            knot,
+            knot: Some(knot),
             lab,
             machines: BTreeSet::new(),
             ports: BTreeSet::new(),
@@ -91,16 +92,23 @@ impl Edge {
         SocketAddr::from(([127, 0, 0, 1], self.port))
     }
 
+    /// A few clients, for as long as a test lasts: where nobody asks, nobody is let go.
+    pub(crate) fn trickle(&self) -> Crowd {
+        Crowd::start(self.crowd_socket(), self.dns(), Instant::now(), vec![(Duration::from_secs(3600), 2.0)])
+    }
+
     /// Where clients ask from.
     pub(crate) fn crowd_socket(&self) -> UdpSocket {
         self.lab.switch().within(|| UdpSocket::bind("127.0.0.1:0").unwrap())
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    /// A file of the run.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    fn read(&self, name: &str) -> String {
+    /// What a file of the run holds.
+    pub(crate) fn read(&self, name: &str) -> String {
         fs::read_to_string(self.path(name)).unwrap_or_default()
     }
 
@@ -110,71 +118,91 @@ impl Edge {
             let since = (SystemTime::now() + span).duration_since(SystemTime::UNIX_EPOCH).unwrap();
             jiff::Timestamp::from_second(since.as_secs() as i64).unwrap().to_string()
         };
+        let text = self.filled().replace("@BEGINS@", &at(begins)).replace("@ENDS@", &at(ends));
+        fs::write(self.path("edge.toml"), text).unwrap();
+        self.restart_forebay();
+    }
+
+    /// Writes the file of production: nothing is announced, and each of `changes` stands for what the file has.
+    pub(crate) fn write_file(&self, changes: &[(&str, &str)]) {
+        let mut text = self.filled();
+        let (begin, end) = (text.find("[[event]]").unwrap(), text.find("[controller]").unwrap());
+        text.replace_range(begin..end, "");
+        for (from, to) in changes {
+            assert!(text.contains(from), "{from}");
+            text = text.replace(from, to);
+        }
+        fs::write(self.path("edge.toml"), text).unwrap();
+    }
+
+    fn filled(&self) -> String {
         let (kernel, initrd) = guest::image().clone();
-        let text = include_str!("edge.toml")
+        include_str!("edge.toml")
             .replace("@RUN@", self.folder.path().to_str().unwrap())
             .replace("@PORT@", &self.port.to_string())
             .replace("@OWNER@", &format!("forebay-{}", std::process::id()))
             .replace("@OVS@", self.lab.path("db.sock").unwrap().to_str().unwrap())
             .replace("@KERNEL@", kernel.to_str().unwrap())
             .replace("@INITRD@", initrd.to_str().unwrap())
-            .replace("@BEGINS@", &at(begins))
-            .replace("@ENDS@", &at(ends));
-        fs::write(self.path("edge.toml"), text).unwrap();
-        self.restart_forebay();
     }
 
     /// Starts forebay, again where it was started before.
     pub(crate) fn restart_forebay(&mut self) {
-        let log = File::options().create(true).append(true).open(self.path("forebay.log")).unwrap();
-        let file = self.path("edge.toml");
-        let child = Command::new("setpriv")
-            .args([
-                "--pdeathsig",
-                "TERM",
-                "ip",
-                "netns",
-                "exec",
-                self.lab.switch().name(),
-                env!("CARGO_BIN_EXE_forebay"),
-            ])
-            .args(["live", file.to_str().unwrap()])
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        self.forebay = Some(child);
+        self.forebay = None;
+        self.forebay = Some(self.instance("forebay.log"));
+    }
+
+    /// Another instance on the same file.
+    pub(crate) fn instance(&self, log: &str) -> Instance {
+        Instance::start(Some(self.lab.switch().name()), &self.path("edge.toml"), &self.path(log))
+    }
+
+    /// The instance that was started last.
+    pub(crate) fn forebay(&mut self) -> &mut Instance {
+        self.forebay.as_mut().unwrap()
+    }
+
+    /// The same, to be waited for.
+    pub(crate) fn take_forebay(&mut self) -> Instance {
+        self.forebay.take().unwrap()
     }
 
     pub(crate) fn assert_alive(&mut self) {
-        let ended = self.forebay.as_mut().and_then(|child| child.try_wait().unwrap());
+        let ended = self.forebay.as_mut().and_then(Instance::ended);
         assert!(ended.is_none(), "forebay ended: {ended:?}\n{}", self.read("forebay.log"));
     }
 
     /// Asks forebay to end, and waits until it has.
     pub(crate) fn stop_forebay(&mut self) {
-        let Some(mut child) = self.forebay.take() else { return };
-        let _ = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
-        let begun = Instant::now();
-        while begun.elapsed() < Duration::from_secs(60) {
-            if let Some(status) = child.try_wait().unwrap() {
-                assert!(status.success(), "{status}\n{}", self.read("forebay.log"));
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        let _ = child.kill();
-        let _ = child.wait();
-        panic!("forebay does not end\n{}", self.read("forebay.log"));
+        let Some(forebay) = self.forebay.take() else { return };
+        forebay.signal("TERM");
+        let (status, said) = forebay.end(Duration::from_secs(60));
+        assert!(status.success(), "{status}\n{said}");
     }
 
     /// Kills forebay without a chance to tidy up.
     pub(crate) fn kill_forebay(&mut self) {
-        if let Some(mut child) = self.forebay.take() {
-            child.kill().unwrap();
-            child.wait().unwrap();
+        if let Some(forebay) = self.forebay.take() {
+            forebay.kill();
         }
+    }
+
+    /// Kills the name server, and does not start it.
+    pub(crate) fn kill_knot(&mut self) {
+        if let Some(mut knot) = self.knot.take() {
+            knot.kill().unwrap();
+            knot.wait().unwrap();
+        }
+    }
+
+    /// Starts the name server with all that it knew.
+    pub(crate) fn start_knot(&mut self) {
+        self.knot = Some(run_knot(&self.lab, &self.folder));
+    }
+
+    /// The daemons of Open vSwitch.
+    pub(crate) fn switch(&mut self) -> &mut lab::Daemons {
+        self.lab.daemons().unwrap()
     }
 
     /// What has come about since the last look.
@@ -292,6 +320,22 @@ impl Edge {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
+    /// How much of what stands on the switch and is answered has changed: to be compared.
+    pub(crate) fn standing(&mut self) -> String {
+        let mut text = String::new();
+        for (table, columns) in [
+            ("port", "--columns=_uuid,name,external_ids,qos"),
+            ("qos", "--columns=_uuid,external_ids,other_config,queues"),
+            ("queue", "--columns=_uuid,external_ids,other_config"),
+            ("bridge", "--columns=_uuid,name,external_ids"),
+        ] {
+            text += &self.lab.daemons().unwrap().vsctl(&[columns, "--format=csv", "list", table]);
+        }
+        let mut rules: Vec<String> = self.flows().lines().filter_map(rule).collect();
+        rules.sort();
+        text + &rules.join("\n") + "\n" + &self.zone()
+    }
+
     fn class_bytes(&self) -> u64 {
         let text = self.lab.switch().run("tc", &["-s", "class", "show", "dev", SINK_PORT]);
         let sent =
@@ -299,35 +343,46 @@ impl Edge {
         sent.max().unwrap_or(0)
     }
 
+    /// Whether a client behind the uplink gets the page by which a guest's health is told.
+    pub(crate) fn fetch(&self, address: &str) -> bool {
+        self.get(address, "/health")
+    }
+
     /// Whether a client behind the uplink gets a page.
-    fn fetch(&self, address: &str) -> bool {
+    pub(crate) fn get(&self, address: &str, path: &str) -> bool {
+        let request = format!("GET {path} HTTP/1.0\r\n\r\n");
         let address: SocketAddr = format!("{address}:80").parse().unwrap();
         self.lab.sink().within(|| {
             let Ok(mut stream) = TcpStream::connect_timeout(&address, Duration::from_millis(250)) else { return false };
             let _ = stream.set_read_timeout(Some(Duration::from_secs(2)));
             let mut answer = String::new();
-            stream.write_all(b"GET /health HTTP/1.0\r\n\r\n").is_ok()
+            stream.write_all(request.as_bytes()).is_ok()
                 && stream.read_to_string(&mut answer).is_ok()
                 && answer.contains(" 200 ")
         })
     }
 
-    /// The zone's records, read past DNS so that nobody counts it as demand.
     fn zone(&self) -> String {
-        let socket = self.path("knot.sock");
-        let output = Command::new("knotc")
-            .args(["-s", socket.to_str().unwrap(), "zone-read", "cdn.test"])
-            .env("PATH", std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin")
-            .output()
-            .unwrap();
-        String::from_utf8_lossy(&output.stdout).into_owned()
+        zone(self.folder.path()).unwrap_or_default()
+    }
+
+    /// Tells the name server something.
+    fn knotc(&self, arguments: &[&str]) {
+        let output = knotc(self.folder.path(), arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// Takes the answers away by hand, so that whoever may write has something to.
+    pub(crate) fn forget_answers(&self) {
+        self.knotc(&["zone-begin", "cdn.test"]);
+        self.knotc(&["zone-unset", "cdn.test", NAME, "A"]);
+        self.knotc(&["zone-commit", "cdn.test"]);
+        assert!(self.records().is_empty());
     }
 
     /// Addresses of the name.
-    fn records(&self) -> BTreeSet<String> {
-        let begin = format!("[cdn.test.] {NAME}. ");
-        let address = |line: &str| Some(line.strip_prefix(&begin)?.split_once(" A ")?.1.trim().to_owned());
-        self.zone().lines().filter_map(address).collect()
+    pub(crate) fn records(&self) -> BTreeSet<String> {
+        records(self.folder.path()).unwrap_or_default()
     }
 
     fn dig(&self, name: &str) -> String {
@@ -350,6 +405,32 @@ impl Edge {
     }
 }
 
+/// What a flow says, without what is counted on it.
+fn rule(flow: &str) -> Option<String> {
+    let counted = ["duration=", "n_packets=", "n_bytes=", "idle_age=", "hard_age="];
+    let fields = flow.trim().split(", ").filter(|field| !counted.iter().any(|count| field.contains(count)));
+    flow.contains("cookie=").then(|| fields.collect::<Vec<_>>().join(", "))
+}
+
+/// The zone's records, read past DNS so that nobody counts it as demand; `None` while the server is not there.
+fn zone(folder: &Path) -> Option<String> {
+    let output = knotc(folder, &["zone-read", "cdn.test"]);
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+fn knotc(folder: &Path, arguments: &[&str]) -> Output {
+    let socket = folder.join("knot.sock");
+    let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
+    Command::new("knotc").args(["-s", socket.to_str().unwrap()]).args(arguments).env("PATH", path).output().unwrap()
+}
+
+/// Addresses of the name, as the server of this run has them.
+pub(crate) fn records(folder: &Path) -> Option<BTreeSet<String>> {
+    let begin = format!("[cdn.test.] {NAME}. ");
+    let address = |line: &str| Some(line.strip_prefix(&begin)?.split_once(" A ")?.1.trim().to_owned());
+    Some(zone(folder)?.lines().filter_map(address).collect())
+}
+
 fn start_knot(lab: &Lab, folder: &tempfile::TempDir, port: u16) -> Child {
     let run = folder.path().to_str().unwrap();
     let secret = "c3RlZXJpbmctaXMtdGVzdGVkLXdpdGgtdGhpcw==";
@@ -367,10 +448,15 @@ fn start_knot(lab: &Lab, folder: &tempfile::TempDir, port: u16) -> Child {
          zone:\n  - domain: cdn.test.\n    zonefile-sync: -1\n    acl: steering\n"
     );
     fs::write(folder.path().join("knot.conf"), configuration).unwrap();
+    run_knot(lab, folder)
+}
+
+fn run_knot(lab: &Lab, folder: &tempfile::TempDir) -> Child {
+    let run = folder.path().to_str().unwrap();
     lab::daemon(lab.switch().name(), folder.path(), "knotd", &["-c", &format!("{run}/knot.conf")])
 }
 
-fn private(path: &std::path::Path) {
+fn private(path: &Path) {
     use std::os::unix::fs::PermissionsExt as _;
     fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
 }
@@ -382,7 +468,7 @@ impl Drop for Edge {
             let tail: Vec<&str> = log.lines().rev().take(60).collect();
             eprintln!("forebay said last:\n{}", tail.into_iter().rev().collect::<Vec<_>>().join("\n"));
         }
-        self.kill_forebay();
+        self.forebay = None;
         // Guests outlive whoever started them; each names the folder that it was made in.
         let folder = self.folder.path().to_str().unwrap().to_owned();
         for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
@@ -393,7 +479,9 @@ impl Drop for Edge {
                 let _ = Command::new("kill").args(["-KILL", &name]).status();
             }
         }
-        let _ = self.knot.kill();
-        let _ = self.knot.wait();
+        if let Some(knot) = &mut self.knot {
+            let _ = knot.kill();
+            let _ = knot.wait();
+        }
     }
 }

@@ -9,14 +9,21 @@
 //!
 //! Needs root and programs: `FOREBAY_SERVERS=required cargo test --workspace --test live -- --ignored --nocapture`.
 
+mod crash;
 mod crowd;
 mod edge;
 #[path = "../../adapters/tests/machines/guest.rs"]
 #[allow(dead_code, reason = "made for the tests of adapters, which use all of it")]
 mod guest;
+mod instance;
 #[path = "../../adapters/tests/slices/lab.rs"]
 #[allow(dead_code, reason = "made for the tests of adapters, which use all of it")]
 mod lab;
+mod mishaps;
+mod refusals;
+mod takeover;
+mod trail;
+mod witness;
 
 use std::time::{Duration, Instant};
 

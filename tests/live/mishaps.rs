@@ -1,0 +1,295 @@
+//! One guest that serves, and everything around it that can go wrong: clients are served all the while, and what is wrong is
+//! said.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use super::edge::{self, Edge};
+use super::trail::Trail;
+use super::witness::Witness;
+
+const PATIENCE: Duration = Duration::from_secs(120);
+/// Whoever were to end the guest would have by then: clients linger for 13 s, and it has no more than 1 s to drain.
+const TOO_LATE: Duration = Duration::from_secs(18);
+/// One machine is wanted, by a policy that sees nothing and wants nothing else.
+const WANTED: [(&str, &str); 4] = [
+    ("policy = \"predictive\"", "policy = \"fixed\""),
+    ("[controller.policy.predictive]", "[controller.policy.fixed]\nvms = 1\n\n[controller.policy.predictive]"),
+    ("drain_deadline = \"15 s\"", "drain_deadline = \"1 s\""),
+    ("boot_deadline = \"4 min\"", "boot_deadline = \"15 s\""),
+];
+const UNWANTED: (&str, &str) = ("vms = 1", "vms = 0");
+const ANOTHER: (&str, &str) = ("vms = 1", "vms = 2");
+
+/// The state folder, on a disk of its own that is soon full.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn mount(folder: PathBuf) -> SmallDisk {
+        fs::create_dir(&folder).unwrap();
+        let arguments = ["-t", "tmpfs", "-o", "size=2M", "forebay", folder.to_str().unwrap()];
+        assert!(Command::new("mount").args(arguments).status().unwrap().success());
+        SmallDisk(folder)
+    }
+
+    fn fill(&self) {
+        let zeros = vec![0_u8; 4096];
+        let mut file = fs::File::create(self.0.join("filler")).unwrap();
+        while std::io::Write::write_all(&mut file, &zeros).is_ok() {}
+    }
+
+    fn make_room(&self) {
+        fs::remove_file(self.0.join("filler")).unwrap();
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+struct Scene {
+    edge: Edge,
+    witness: Witness,
+    trail: Trail,
+    process: u32,
+    address: String,
+}
+
+impl Scene {
+    /// Starts forebay on a file with these changes.
+    fn restart(&mut self, changes: &[(&str, &str)]) {
+        self.edge.kill_forebay();
+        self.edge.write_file(&[&WANTED[..], changes].concat());
+        self.edge.restart_forebay();
+        self.edge.forebay().hear("writes, in epoch", PATIENCE);
+    }
+
+    fn hear(&mut self, what: &str) {
+        let took = self.edge.forebay().hear(what, PATIENCE);
+        let said = self.edge.forebay().said();
+        let line = said.lines().find(|line| line.contains(what)).unwrap_or_default();
+        println!("   {:4.1} s: {line}", took.as_secs_f64());
+    }
+
+    fn wait_for(&mut self, what: &str, mut is_so: impl FnMut(&mut Scene) -> bool) {
+        let begun = Instant::now();
+        while !is_so(self) {
+            self.edge.assert_alive();
+            let said = self.edge.forebay().said();
+            assert!(begun.elapsed() < PATIENCE, "{what} does not come about:\n{said}");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        println!("   {:4.1} s: {what}", begun.elapsed().as_secs_f64());
+    }
+
+    /// The guest of old runs, and serves a client.
+    fn assert_stands(&self) {
+        assert_eq!(self.witness.wrongs(), Vec::<String>::new());
+        let guests = self.witness.guests();
+        assert!(guests.iter().any(|guest| guest.process == self.process), "{guests:?}");
+        assert!(self.edge.fetch(&self.address), "a client is not served");
+    }
+
+    /// The guest stands although nobody wants it, for longer than it would take to end it.
+    fn assert_stays(&self, span: Duration) {
+        let begun = Instant::now();
+        while begun.elapsed() < span {
+            self.assert_stands();
+            std::thread::sleep(Duration::from_millis(500));
+        }
+    }
+
+    fn is_answered(&self) -> bool {
+        self.edge.records().contains(&self.address)
+    }
+}
+
+#[test]
+#[ignore = "needs root, knot, qemu and openvswitch"]
+fn capacity_stands_whatever_goes_wrong() {
+    if !edge::have_all() {
+        return;
+    }
+    let mut edge = Edge::new();
+    let disk = SmallDisk::mount(edge.path("state"));
+    let witness = Witness::start(&edge.path(""));
+    let trail = Trail::new(&edge.path("state"));
+    let crowd = edge.trickle();
+    edge.write_file(&WANTED);
+    edge.restart_forebay();
+    let mut scene = Scene { edge, witness, trail, process: 0, address: String::new() };
+    scene.wait_for("a guest serves", |scene| scene.edge.records().len() == 1);
+    let guest = scene.witness.guests().remove(0);
+    (scene.process, scene.address) = (guest.process, guest.address);
+    scene.assert_stands();
+
+    a_name_server_that_refuses(&mut scene);
+    a_name_server_that_dies(&mut scene);
+    a_switch_that_dies(&mut scene);
+    places_that_are_not_there(&mut scene);
+    a_closed_kill_switch(&mut scene);
+    a_full_disk(&mut scene, &disk);
+    a_guest_that_cannot_be_made(&mut scene);
+    a_guest_that_never_serves(&mut scene);
+
+    println!("   and now it goes");
+    scene.restart(&[UNWANTED]);
+    scene.wait_for("nothing is left", |scene| scene.edge.is_empty());
+    crowd.stop();
+    scene.edge.stop_forebay();
+    assert_eq!(scene.witness.wrongs(), Vec::<String>::new());
+}
+
+fn a_name_server_that_refuses(scene: &mut Scene) {
+    println!("   the key is wrong, and nobody wants the guest");
+    let right = scene.edge.read("dns.key");
+    let wrong = right.replace("c3RlZXJpbmct", "d3JvbmcgaXQg");
+    assert_ne!(right, wrong);
+    fs::write(scene.edge.path("dns.key"), wrong).unwrap();
+    scene.restart(&[UNWANTED]);
+    scene.hear("is not seen: ");
+    scene.assert_stays(TOO_LATE);
+    assert!(scene.is_answered());
+    assert!(!scene.edge.forebay().said().contains("d3JvbmcgaXQg"), "a key was said");
+    fs::write(scene.edge.path("dns.key"), right).unwrap();
+    scene.restart(&[]);
+}
+
+fn a_name_server_that_dies(scene: &mut Scene) {
+    println!("   the name server is killed, and nobody wants the guest");
+    scene.edge.kill_knot();
+    scene.restart(&[UNWANTED]);
+    scene.hear("is not seen: ");
+    scene.assert_stays(TOO_LATE);
+    scene.restart(&[]);
+    scene.hear("is not seen: ");
+    scene.edge.start_knot();
+    scene.hear("is seen again");
+    scene.wait_for("the guest is answered", |scene| scene.is_answered());
+    scene.assert_stands();
+}
+
+fn a_switch_that_dies(scene: &mut Scene) {
+    println!("   the switch is killed");
+    scene.edge.switch().kill_forwarder();
+    std::thread::sleep(Duration::from_secs(1));
+    scene.edge.switch().start_forwarder();
+    scene.wait_for("clients are served again", |scene| scene.edge.fetch(&scene.address));
+    scene.assert_stands();
+    println!("   its database is killed, and nobody wants the guest");
+    scene.edge.switch().kill_database();
+    scene.restart(&[UNWANTED]);
+    scene.hear("is not seen: ");
+    scene.assert_stays(TOO_LATE);
+    scene.restart(&[]);
+    scene.hear("is not seen: ");
+    scene.edge.switch().start_database();
+    scene.hear("is seen again");
+    scene.wait_for("clients are served", |scene| scene.edge.fetch(&scene.address));
+    scene.assert_stands();
+}
+
+fn places_that_are_not_there(scene: &mut Scene) {
+    println!("   machines are where a file is");
+    let file = scene.edge.path("file");
+    fs::write(&file, "not a folder").unwrap();
+    let folder = format!("folder = \"{}\"", scene.edge.path("machines").display());
+    scene.restart(&[(&folder, &format!("folder = \"{}\"", file.display())), UNWANTED]);
+    scene.hear("is not seen: ");
+    scene.assert_stays(Duration::from_secs(6));
+    scene.restart(&[]);
+}
+
+fn a_closed_kill_switch(scene: &mut Scene) {
+    println!("   the kill switch is closed by a file");
+    let file = scene.edge.path("state/kill");
+    fs::write(&file, "mains of row B go").unwrap();
+    scene.hear("nothing is written: closed by the file");
+    scene.edge.forget_answers();
+    let nobody_writes = |scene: &mut Scene| {
+        let begun = Instant::now();
+        scene.trail.news();
+        while begun.elapsed() < Duration::from_secs(8) {
+            assert!(!scene.is_answered(), "somebody wrote");
+            assert!(scene.trail.news().iter().all(|noted| noted.outcome != "done"));
+            scene.assert_stands();
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    };
+    nobody_writes(scene);
+    fs::remove_file(&file).unwrap();
+    scene.hear("the kill switch is open again");
+    scene.wait_for("the guest is answered again", |scene| scene.is_answered());
+    println!("   by a signal, over a restart");
+    scene.edge.forebay().signal("USR1");
+    scene.hear("nothing is written: closed by a signal");
+    scene.edge.forget_answers();
+    nobody_writes(scene);
+    scene.restart(&[]);
+    scene.hear("nothing is written: closed by a signal");
+    nobody_writes(scene);
+    scene.edge.kill_forebay();
+    fs::remove_file(scene.edge.path("state/kill-switch.json")).unwrap();
+    scene.restart(&[]);
+    scene.wait_for("the guest is answered again", |scene| scene.is_answered());
+}
+
+fn a_full_disk(scene: &mut Scene, disk: &SmallDisk) {
+    println!("   the disk is full");
+    disk.fill();
+    let (status, said) = scene.edge.take_forebay().end(PATIENCE);
+    let error = said.find("error: ").map_or("", |at| &said[at..]);
+    println!("   {}", error.trim_end().replace('\n', "\n   "));
+    assert_eq!(status.code(), Some(2), "{said}");
+    assert!(error.contains("No space left on device") && error.contains("hint: "), "{said}");
+    scene.assert_stands();
+    // It does not start either, and says why.
+    scene.edge.restart_forebay();
+    let (status, said) = scene.edge.take_forebay().end(PATIENCE);
+    assert_eq!(status.code(), Some(2), "{said}");
+    assert!(said.contains("No space left on device") && said.contains("hint: "), "{said}");
+    scene.assert_stands();
+    assert!(scene.is_answered());
+    disk.make_room();
+    scene.restart(&[]);
+    scene.hear("1 ready");
+    scene.assert_stands();
+}
+
+fn a_guest_that_cannot_be_made(scene: &mut Scene) {
+    println!("   another one is wanted, and its image is missing");
+    let kernel = format!("kernel = \"{}\"", super::guest::image().0.display());
+    scene.trail.news();
+    scene.restart(&[ANOTHER, (&kernel, "kernel = \"/nowhere/vmlinuz\"")]);
+    let mut why = String::new();
+    scene.wait_for("it fails", |scene| {
+        let failed = scene.trail.news().into_iter().find(|noted| noted.order == "create" && noted.outcome == "failed");
+        failed.is_some_and(|noted| {
+            why = noted.why;
+            true
+        })
+    });
+    println!("   {why}");
+    assert!(why.contains("/nowhere/vmlinuz"), "{why}");
+    scene.assert_stands();
+    scene.restart(&[]);
+}
+
+fn a_guest_that_never_serves(scene: &mut Scene) {
+    println!("   another one is wanted, and does not serve");
+    let before = scene.witness.names().len();
+    scene.restart(&[ANOTHER, ("console=ttyS0", "console=ttyS0 serves=no")]);
+    scene.wait_for("it is made", |scene| scene.witness.guests().len() == 2);
+    let begun = Instant::now();
+    scene.wait_for("it is given up, and another is made", |scene| {
+        scene.assert_stands();
+        assert!(scene.edge.records().len() <= 1, "what does not serve is answered");
+        scene.witness.names().len() >= before + 2
+    });
+    assert!(begun.elapsed() > Duration::from_secs(10), "it had no time to boot");
+    scene.hear("1 failed");
+}

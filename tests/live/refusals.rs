@@ -1,0 +1,161 @@
+//! What `forebay live` refuses, and what it goes on from: no server is needed.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use super::instance::Instance;
+
+/// A file of production in a folder where nothing is there but the folder.
+fn file(folder: &Path, changes: &[(&str, &str)]) -> PathBuf {
+    let mut text = include_str!("edge.toml")
+        .replace("@RUN@", folder.to_str().unwrap())
+        .replace("@PORT@", "9")
+        .replace("@OWNER@", "forebay-nowhere")
+        .replace("@OVS@", folder.join("db.sock").to_str().unwrap())
+        .replace("@KERNEL@", "/nowhere/vmlinuz")
+        .replace("@INITRD@", "/nowhere/initrd");
+    let (begin, end) = (text.find("[[event]]").unwrap(), text.find("[controller]").unwrap());
+    text.replace_range(begin..end, "");
+    for (from, to) in changes {
+        assert!(text.contains(from), "{from}");
+        text = text.replace(from, to);
+    }
+    use std::os::unix::fs::PermissionsExt as _;
+    let key = folder.join("dns.key");
+    fs::write(&key, "hmac-sha256:steer:c3RlZXJpbmctaXMtdGVzdGVkLXdpdGgtdGhpcw==\n").unwrap();
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+    let path = folder.join("edge.toml");
+    fs::write(&path, text).unwrap();
+    path
+}
+
+/// Runs it for so long.
+fn live(file: &Path, span: &str) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_forebay"))
+        .args(["live", file.to_str().unwrap(), "--for", span])
+        .stdin(std::process::Stdio::null())
+        .output()
+        .unwrap()
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn assert_refused(output: &Output, words: &[&str]) {
+    let said = said(output);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    for word in words.iter().chain(&["error: ", "hint: "]) {
+        assert!(said.to_lowercase().contains(&word.to_lowercase()), "no \"{word}\" in: {said}");
+    }
+}
+
+#[test]
+fn a_file_under_which_nothing_may_be_written_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    for mode in ["off", "shadow"] {
+        let path = file(folder.path(), &[("mode = \"live\"", &format!("mode = \"{mode}\""))]);
+        assert_refused(&live(&path, "1 s"), &["edge.toml", "nothing may be written", "forebay shadow"]);
+    }
+    assert!(!folder.path().join("state").exists(), "it left something");
+    assert!(live(&folder.path().join("nothing.toml"), "1 s").status.code() == Some(2));
+}
+
+#[test]
+fn a_state_folder_that_cannot_be_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = file(folder.path(), &[]);
+    fs::write(folder.path().join("state"), "not a folder").unwrap();
+    assert_refused(&live(&path, "1 s"), &["state"]);
+}
+
+/// Nothing of what it shall act on is there: it says so of each, and asks for nothing.
+#[test]
+fn where_nothing_is_there_it_says_so_and_does_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = file(folder.path(), &[("floor = 0", "floor = 1"), ("period = \"5 s\"", "period = \"1 s\"")]);
+    let output = live(&path, "4 s");
+    let said = said(&output);
+    assert!(output.status.success(), "{said}");
+    for what in ["qemu", "link of ams", "127.0.0.1:9"] {
+        let is_it = |line: &&str| line.contains(what) && line.contains("is not seen: ");
+        assert!(said.lines().any(|line| is_it(&line)), "nothing of {what} in: {said}");
+    }
+    let audit = fs::read_to_string(folder.path().join("state/audit-1.jsonl")).unwrap();
+    assert!(!audit.contains("\"create\""), "{audit}");
+    let machines = folder.path().join("machines/forebay-nowhere");
+    let made = fs::read_dir(machines).into_iter().flatten().flatten();
+    assert_eq!(made.filter(|entry| entry.file_name().to_string_lossy().starts_with("vm-")).count(), 0);
+}
+
+#[test]
+fn a_ledger_that_was_torn_off_is_gone_on_from_and_a_damaged_one_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let changes = [("floor = 0", "floor = 1"), ("period = \"5 s\"", "period = \"1 s\"")];
+    let path = file(folder.path(), &changes);
+    let first = live(&path, "3 s");
+    assert!(first.status.success(), "{}", said(&first));
+    let state = folder.path().join("state");
+    let ledger = fs::read(state.join("ledger-1.jsonl")).unwrap();
+    let last = ledger[..ledger.len() - 1].iter().rposition(|byte| *byte == b'\n').unwrap() + 1;
+    let lines = ledger.iter().filter(|byte| **byte == b'\n').count();
+    assert!(lines > 3, "{}", String::from_utf8_lossy(&ledger));
+    let kept: Vec<(PathBuf, Vec<u8>)> = fs::read_dir(&state)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_file())
+        .map(|path| (path.clone(), fs::read(&path).unwrap()))
+        .collect();
+    let restore = || {
+        fs::remove_dir_all(&state).unwrap();
+        fs::create_dir(&state).unwrap();
+        kept.iter().for_each(|(path, bytes)| fs::write(path, bytes).unwrap());
+    };
+    // Any cut of the last line: some here, each byte in the ledger's own tests.
+    let length = ledger.len() - last;
+    for cut in [1, 2, length / 3, length / 2, length - 2, length - 1] {
+        restore();
+        fs::write(state.join("ledger-1.jsonl"), &ledger[..last + cut]).unwrap();
+        let output = live(&path, "1 s");
+        assert!(output.status.success(), "{}", said(&output));
+        let torn = format!("ledger-1.jsonl: line {lines} was torn off after {cut} bytes");
+        assert!(said(&output).contains(&torn), "{}", said(&output));
+        assert!(state.join("ledger-2.jsonl").exists());
+    }
+    // A byte in the middle, or a line that is gone: nobody knows what was forgotten.
+    let mut flipped = ledger.clone();
+    flipped[last - 3] ^= 1;
+    let second = ledger.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+    let third = second + ledger[second..].iter().position(|byte| *byte == b'\n').unwrap() + 1;
+    let shortened = [&ledger[..second], &ledger[third..]].concat();
+    for (damaged, line) in [(flipped, lines - 1), (shortened, 2)] {
+        restore();
+        fs::write(state.join("ledger-1.jsonl"), damaged).unwrap();
+        let output = live(&path, "1 s");
+        assert_refused(&output, &[&format!("ledger-1.jsonl:{line}: "), "allowed: "]);
+        assert!(!state.join("ledger-2.jsonl").exists(), "it went on");
+    }
+}
+
+#[test]
+fn a_second_instance_waits_and_takes_over_when_the_first_is_killed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = file(folder.path(), &[]);
+    let patience = Duration::from_secs(60);
+    let mut first = Instance::start(None, &path, &folder.path().join("first.log"));
+    first.hear("writes, in epoch 1", patience);
+    let mut second = Instance::start(None, &path, &folder.path().join("second.log"));
+    second.hear("waits: ", patience);
+    std::thread::sleep(Duration::from_secs(2));
+    assert!(!second.said().contains("writes"));
+    let begun = Instant::now();
+    first.kill();
+    second.hear("writes, in epoch 2", patience);
+    println!("   took over after {:.2} s", begun.elapsed().as_secs_f64());
+    assert!(begun.elapsed() < Duration::from_secs(5));
+    second.signal("TERM");
+    let (status, said) = second.end(patience);
+    assert!(status.success(), "{said}");
+}
