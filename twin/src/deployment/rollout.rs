@@ -404,8 +404,6 @@ fn machine(sight: &Sight, host: HostId, vm: VmId) -> Option<&MachineSight> {
 }
 
 #[cfg(test)]
-mod schedules;
-#[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod trial;

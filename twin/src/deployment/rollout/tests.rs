@@ -1,5 +1,7 @@
 //! Single machines on their way in and out, second by second, with nothing left to chance.
 
+mod schedules;
+
 use forebay_world::*;
 
 use super::*;

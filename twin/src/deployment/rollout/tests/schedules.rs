@@ -5,7 +5,7 @@
 
 use rayon::prelude::*;
 
-use super::trial::Trial;
+use super::super::trial::Trial;
 
 /// Seconds with faults, and then without.
 const TROUBLED: u64 = 120;
