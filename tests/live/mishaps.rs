@@ -14,14 +14,13 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// Whoever were to end the guest would have by then: clients linger for 13 s, and it has no more than 1 s to drain.
 const TOO_LATE: Duration = Duration::from_secs(18);
 /// One machine is wanted, by a policy that sees nothing and wants nothing else.
-const WANTED: [(&str, &str); 4] = [
+const WANTED: [(&str, &str); 3] = [
     ("policy = \"predictive\"", "policy = \"fixed\""),
     ("[controller.policy.predictive]", "[controller.policy.fixed]\nvms = 1\n\n[controller.policy.predictive]"),
     ("drain_deadline = \"15 s\"", "drain_deadline = \"1 s\""),
-    ("boot_deadline = \"4 min\"", "boot_deadline = \"15 s\""),
 ];
-const UNWANTED: (&str, &str) = ("vms = 1", "vms = 0");
-const ANOTHER: (&str, &str) = ("vms = 1", "vms = 2");
+const UNWANTED: (&str, &str) = ("fixed]\nvms = 1", "fixed]\nvms = 0");
+const ANOTHER: (&str, &str) = ("fixed]\nvms = 1", "fixed]\nvms = 2");
 
 /// The state folder, on a disk of its own that is soon full.
 struct SmallDisk(PathBuf);
@@ -91,7 +90,7 @@ impl Scene {
         assert_eq!(self.witness.wrongs(), Vec::<String>::new());
         let guests = self.witness.guests();
         assert!(guests.iter().any(|guest| guest.process == self.process), "{guests:?}");
-        assert!(self.edge.fetch(&self.address), "a client is not served");
+        assert!(self.edge.get(&self.address, "/health"), "a client is not served");
     }
 
     /// The guest stands although nobody wants it, for longer than it would take to end it.
@@ -178,7 +177,7 @@ fn a_switch_that_dies(scene: &mut Scene) {
     scene.edge.switch().kill_forwarder();
     std::thread::sleep(Duration::from_secs(1));
     scene.edge.switch().start_forwarder();
-    scene.wait_for("clients are served again", |scene| scene.edge.fetch(&scene.address));
+    scene.wait_for("clients are served again", |scene| scene.edge.get(&scene.address, "/health"));
     scene.assert_stands();
     println!("   its database is killed, and nobody wants the guest");
     scene.edge.switch().kill_database();
@@ -189,7 +188,7 @@ fn a_switch_that_dies(scene: &mut Scene) {
     scene.hear("is not seen: ");
     scene.edge.switch().start_database();
     scene.hear("is seen again");
-    scene.wait_for("clients are served", |scene| scene.edge.fetch(&scene.address));
+    scene.wait_for("clients are served", |scene| scene.edge.get(&scene.address, "/health"));
     scene.assert_stands();
 }
 
@@ -282,7 +281,8 @@ fn a_guest_that_cannot_be_made(scene: &mut Scene) {
 fn a_guest_that_never_serves(scene: &mut Scene) {
     println!("   another one is wanted, and does not serve");
     let before = scene.witness.names().len();
-    scene.restart(&[ANOTHER, ("console=ttyS0", "console=ttyS0 serves=no")]);
+    let serves_never = ("console=ttyS0", "console=ttyS0 serves=no");
+    scene.restart(&[ANOTHER, serves_never, ("boot_deadline = \"4 min\"", "boot_deadline = \"20 s\"")]);
     scene.wait_for("it is made", |scene| scene.witness.guests().len() == 2);
     let begun = Instant::now();
     scene.wait_for("it is given up, and another is made", |scene| {

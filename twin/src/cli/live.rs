@@ -12,7 +12,7 @@ use std::time::{Duration as Wait, SystemTime};
 
 use anyhow::{Context, anyhow};
 use forebay_adapters::audit::Audit;
-use forebay_adapters::dnstap_listener::{DnstapListener, ListenOptions};
+use forebay_adapters::dnstap_listener::{DnstapListener, ListenError, ListenOptions};
 use forebay_adapters::kill_switch::KillSwitch;
 use forebay_adapters::lease::{Acquired, Holder, Lease, LeaseTerms, Term};
 use forebay_adapters::ledger::LedgerError;
@@ -344,13 +344,37 @@ fn ear(
     if told.dnstap.is_empty() {
         return Ok(None);
     }
-    let listener = DnstapListener::bind(&told.dnstap, &ListenOptions::default())
-        .map_err(|error| Failure::Other(anyhow!("{error}"), error.hint().to_owned()))?;
-    let over = Arc::clone(over);
+    let bind = {
+        let addresses = told.dnstap.clone();
+        move || DnstapListener::bind(&addresses, &ListenOptions::default())
+    };
+    // Whoever held the lease before may listen there still: paused, it does not let go.
+    let listener = match bind() {
+        Err(error @ ListenError::InUse { .. }) => {
+            eprintln!("{}: queries are not heard until it ends: {error}; {}", production.name, error.hint());
+            None
+        }
+        Err(error) => return Err(Failure::Other(anyhow!("{error}"), error.hint().to_owned())),
+        Ok(listener) => Some(listener),
+    };
+    let (over, name) = (Arc::clone(over), production.name.clone());
     Ok(Some(thread::spawn(move || {
         // However this thread ends, what is not heard is not zero.
         let _deaf = Deaf(queries.clone());
-        while !over.load(Ordering::SeqCst) && queries.hear(&listener, Duration::from_millis(200), wall()) {}
+        let mut listener = listener;
+        while !over.load(Ordering::SeqCst) {
+            match &listener {
+                Some(listener) if queries.hear(listener, Duration::from_millis(200), wall()) => {}
+                Some(_) => return,
+                None => {
+                    thread::sleep(Wait::from_millis(200));
+                    listener = bind().ok();
+                    if listener.is_some() {
+                        eprintln!("{name}: queries are heard again");
+                    }
+                }
+            }
+        }
     })))
 }
 
