@@ -62,7 +62,7 @@ pub(super) struct Last {
     pub(super) twin_vms: Vec<VmSeen>,
 }
 
-/// Production, watched. See the [module's text](self).
+/// Production, watched.
 pub struct ShadowWorld<P> {
     pub(super) seers: Seers,
     pace: P,
