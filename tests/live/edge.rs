@@ -293,7 +293,10 @@ impl Edge {
     fn guests(&self) -> BTreeSet<String> {
         let folder = self.path("machines").join(format!("forebay-{}", std::process::id()));
         let found = fs::read_dir(folder).into_iter().flatten().flatten();
-        found.map(|entry| entry.file_name().into_string().unwrap()).filter(|name| name.starts_with("vm-")).collect()
+        found
+            .map(|entry| entry.file_name().into_string().unwrap())
+            .filter(|name| name.starts_with("vm-") && !name.contains('.'))
+            .collect()
     }
 
     fn bridge_ports(&mut self) -> Vec<(String, String)> {

@@ -41,30 +41,47 @@ fn a_guest_stands_before_the_crowd_comes_and_is_gone_after_it() {
     // Five requests a second; later a crowd of six times as many, for a minute. It is announced.
     let crowd_begins = Duration::from_secs(100);
     let crowd_ends = crowd_begins + Duration::from_secs(60);
-    let all_ends = crowd_ends + Duration::from_secs(60);
     let crowd = Crowd::start(
         edge.crowd_socket(),
         edge.dns(),
         begun,
-        vec![(crowd_begins, 5.0), (crowd_ends, 30.0), (all_ends, 5.0)],
+        vec![(crowd_begins, 5.0), (crowd_ends, 30.0), (Duration::from_secs(3_600), 5.0)],
     );
     edge.start_forebay(crowd_begins, crowd_ends);
 
     let mut events: Vec<(Duration, Event)> = Vec::new();
     let mut most = 0;
-    while begun.elapsed() < all_ends + Duration::from_secs(240) {
+    let mut is_retired = false;
+    while begun.elapsed() < crowd_ends + Duration::from_secs(300) {
         edge.assert_alive();
         for event in edge.look() {
             println!("   {:6.1} s  {event:?}", begun.elapsed().as_secs_f64());
             events.push((begun.elapsed(), event));
         }
         most = most.max(edge.serving());
-        if begun.elapsed() > all_ends && edge.is_empty() {
+        if is_retired && edge.is_empty() {
             break;
+        }
+        // When the crowd's guest has gone home, the operator takes the rest out of service.
+        if !is_retired && events.iter().any(|(_, event)| matches!(event, Event::MachineGone(_))) {
+            is_retired = true;
+            println!("   {:6.1} s  out of service", begun.elapsed().as_secs_f64());
+            edge.stop_forebay();
+            edge.write_file(&[
+                ("policy = \"predictive\"", "policy = \"fixed\""),
+                ("demand = \"dns\"", "demand = \"sessions\""),
+                ("warm = [\"/health\"]", "warm = [\"/health\"]\nsessions = { path = \"/sessions\" }"),
+                (
+                    "[controller.policy.predictive]",
+                    "[controller.policy.fixed]\nvms = 0\n\n[controller.policy.predictive]",
+                ),
+            ]);
+            edge.restart_forebay();
         }
         std::thread::sleep(Duration::from_millis(200));
     }
     let sent = crowd.stop();
+    assert!(is_retired, "the crowd's guest has not gone: {events:?}");
     let first = |wanted: fn(&Event) -> bool| events.iter().find(|(_, event)| wanted(event)).map(|(at, _)| *at);
     let second_guest = events.iter().filter(|(_, event)| matches!(event, Event::Serves(_))).nth(1).map(|(at, _)| *at);
     println!("   {sent} queries sent; most that served at the same time: {most}");
