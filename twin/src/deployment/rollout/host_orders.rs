@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use forebay_world::{HostId, Plan, Timestamp, VmId};
+use forebay_world::{HostId, Plan, PlannedSlice, RegionId, SliceId, Timestamp, VmId};
 
 use super::course::{Course, Leaving};
 use super::presence::Presence;
-use super::{Held, HostGround, Kind, Lane, Life, MachineSight, Rollout, Sight, Task, Turn};
+use super::{Held, HostGround, Kind, Lane, Life, LinkSight, MachineSight, Port, Rollout, Sight, Task, Turn};
 
 impl Rollout {
     /// What each host's hypervisor shall do next: capacity comes before savings.
@@ -97,9 +97,7 @@ impl Rollout {
                 None | Some(Life::Off) => {
                     if course.address.is_none() {
                         Err(Held::NoAddress)
-                    } else if self.ground.links[course.planned.region.index()]
-                        && !link.is_some_and(|link| link.slices.contains_key(&course.planned.slice))
-                    {
+                    } else if self.ground.links[course.planned.region.index()] && !self.slice_stands(course, link) {
                         Err(Held::NoSlice)
                     } else if life.is_none() && booting >= ground.boots && course.made_at.is_none() {
                         Err(Held::NoBootSlot)
@@ -107,18 +105,7 @@ impl Rollout {
                         Ok(Some(Kind::Create))
                     }
                 }
-                Some(Life::Paused) => {
-                    // What was asked last may not be seen yet.
-                    let asked = self.asked.get(&Lane::Link(course.planned.region));
-                    let is_guarded = link.is_some_and(|link| {
-                        link.ports.contains(&id)
-                            && asked.is_none_or(|asked| {
-                                link.at > asked.since
-                                    && matches!(&asked.task, Task::Slice { ports, .. } if ports.contains_key(&id))
-                            })
-                    });
-                    Ok((!ground.ports || is_guarded).then_some(Kind::Resume))
-                }
+                Some(Life::Paused) => Ok((!ground.ports || self.port_stands(id, course, link)).then_some(Kind::Resume)),
                 Some(Life::Running | Life::Ending) => Ok(None),
             };
         };
@@ -135,6 +122,31 @@ impl Rollout {
             (_, Some(_)) if ground.shuts_down => Ok(None),
             (_, Some(_)) => Ok(Some(Kind::Remove)),
         }
+    }
+
+    /// Whether a machine's slice stands, and shall.
+    fn slice_stands(&self, course: &Course, link: Option<&LinkSight>) -> bool {
+        let slice = &course.planned.slice;
+        link.is_some_and(|link| link.slices.contains_key(slice))
+            && self.as_asked(course.planned.region, link, |slices, _| slices.contains_key(slice))
+    }
+
+    /// Whether a machine's port has its rules, and shall.
+    fn port_stands(&self, id: VmId, course: &Course, link: Option<&LinkSight>) -> bool {
+        link.is_some_and(|link| link.ports.contains(&id))
+            && self.as_asked(course.planned.region, link, |_, ports| ports.contains_key(&id))
+    }
+
+    /// Whether what was last asked of a link has something, and what is seen of the link is newer than that.
+    fn as_asked(
+        &self,
+        region: RegionId,
+        link: Option<&LinkSight>,
+        has: impl Fn(&BTreeMap<SliceId, PlannedSlice>, &BTreeMap<VmId, Port>) -> bool,
+    ) -> bool {
+        let Some(asked) = self.asked.get(&Lane::Link(region)) else { return true };
+        let Task::Slice { slices, ports, .. } = &asked.task else { return false };
+        link.is_some_and(|link| link.at > asked.since) && has(slices, ports)
     }
 
     /// Whether a machine that leaves may be ended.

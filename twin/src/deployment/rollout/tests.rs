@@ -298,6 +298,19 @@ fn when_all_fall_ill_at_once_nobody_is_given_up() {
 }
 
 #[test]
+fn one_that_gets_well_on_its_way_out_goes_all_the_same() {
+    let mut bench = bench(|_, _| {});
+    bench.seconds(5, |_| None);
+    assert_eq!(bench.state(), Some(VmState::Booting));
+    bench.plan.vms.clear();
+    bench.seconds(3, |task| matches!(task, Task::ShutDown(_)).then_some(Failure::Stopped));
+    bench.does(Health::Healthy);
+    // Nobody was ever sent there, and nothing more is to be asked of the name server.
+    bench.seconds(200, |_| None);
+    assert!(bench.rollout.courses().is_empty(), "{:?} {:?}", bench.rollout.courses(), bench.last.held);
+}
+
+#[test]
 fn a_crash_forgets_nothing() {
     let mut bench = Bench::ready();
     bench.plan.vms.get_mut(&VM).unwrap().intent = VmIntent::Draining;

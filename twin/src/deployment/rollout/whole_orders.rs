@@ -136,7 +136,8 @@ impl Rollout {
         let is_known = self.asked.get(&Lane::Answers).is_some_and(|asked| alike(&asked.task, &task));
         let is_underway = self.asked.get(&Lane::Answers).is_some_and(|asked| asked.is_underway);
         let is_so = answers.answered == shall && is_known && !is_underway && !answers.strangers;
-        if self.ask(Lane::Answers, task, is_so, sight.at, turn) {
+        // What was asked last may exclude it already, and nothing more is to be asked.
+        if self.ask(Lane::Answers, task, is_so, sight.at, turn) || is_known {
             self.excluded_at.retain(|id, _| !shall.contains(id));
             for id in self.courses.keys().filter(|id| !shall.contains(id)) {
                 self.excluded_at.entry(*id).or_insert(sight.at);
