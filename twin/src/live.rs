@@ -30,7 +30,7 @@ pub use hands::{AnswerHands, Did, Hand, LinkHands, MachineHands, Opener, WarmHan
 pub use release::{Proposal, Release};
 pub use staff::{hands, responder};
 pub use terms::{ground, limits};
-pub use world::{Counts, LiveWorld, Pace};
+pub use world::{Counts, LiveWorld};
 
 use std::sync::Arc;
 

@@ -26,10 +26,10 @@ use crate::controller::{Controller, Start};
 use crate::decision::Decision;
 use crate::drive::drive;
 use crate::journal::{Header, Journal};
-use crate::live::{self, Book, BookError, GateMaker, LiveWorld, Pace, Release, Threads};
+use crate::live::{self, Book, BookError, GateMaker, LiveWorld, Release, Threads};
 use crate::policy::{self, Knowledge};
 use crate::production::Production;
-use crate::watch::{Board, Clock, FeedWatch, HealthWatch, QueryWatch};
+use crate::watch::{Board, Clock, FeedWatch, HealthWatch, Pace, QueryWatch};
 
 pub(super) fn run(options: &LiveOptions) -> Result<Answer, Failure> {
     let production = Arc::new(Production::load(&options.file)?);

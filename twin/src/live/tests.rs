@@ -23,7 +23,7 @@ use crate::deployment::rollout::Task;
 use crate::drive::drive;
 use crate::policy::{Ask, Policy, Situation};
 use crate::production::Production;
-use crate::watch::{Board, Clock};
+use crate::watch::{Board, Clock, Pace};
 
 /// Asks for what it is told to, in every cell.
 #[derive(Clone)]

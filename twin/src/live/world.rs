@@ -6,8 +6,8 @@ use std::sync::Arc;
 use forebay_adapters::audit::{self, Audit, Text};
 use forebay_adapters::ledger::{Durability, LedgerError};
 use forebay_world::{
-    BitsPerSecond, Cpu, Demand, Duration, Generation, KnownEvent, LinkUse, Observation, Plan, PlannedVm, SliceId,
-    SliceUse, Steering, Synchrony, Timestamp, VmId, VmIntent, World, WorldError,
+    BitsPerSecond, Cpu, Demand, Duration, Generation, KnownEvent, Observation, Plan, PlannedVm, SliceUse, Steering,
+    Synchrony, Timestamp, VmId, VmIntent, World, WorldError,
 };
 
 use super::book::{Book, Entry};
@@ -19,24 +19,7 @@ use crate::decision::Decision;
 use crate::deployment::rollout::{Failure, Held, Life, Order, Outcome, Report, Rollout, Sight, Turn};
 use crate::guard::GuardMemory;
 use crate::production::{Mandate, Production};
-use crate::watch::{Board, Names, QueryWatch, Seen, Targets};
-
-/// How time passes.
-pub trait Pace {
-    /// The present moment.
-    fn now(&self) -> Timestamp;
-
-    /// Lets so much time pass.
-    fn rest(&mut self, span: Duration);
-
-    /// Whether no more time shall pass: somebody wants to end.
-    fn is_over(&self) -> bool;
-
-    /// Time from one look at orders to the next.
-    fn beat(&self) -> Duration {
-        Duration::from_secs(1)
-    }
-}
+use crate::watch::{Board, Names, Pace, QueryWatch, Seen, Targets, network_use};
 
 /// What is done at all times, in counts since the start.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -319,40 +302,6 @@ impl<P: Pace, C: Crew> LiveWorld<P, C> {
         on_links.chain(answered).max().unwrap_or_default()
     }
 
-    /// Use of links and slices between the last two looks.
-    fn network(&self) -> (Vec<Option<LinkUse>>, Vec<SliceUse>) {
-        let topology = &self.production.topology;
-        let mut links = vec![None; topology.links.len()];
-        let mut slices = Vec::new();
-        let since = self.last.0.at.saturating_sub(self.production.freshness);
-        for (region, look) in self.board.links().iter().enumerate() {
-            let Some((at, seen)) = look.fresh(since) else { continue };
-            let before = look.before.as_ref();
-            let rate = |id: SliceId| -> Option<BitsPerSecond> {
-                let (before_at, before) = before?;
-                let seconds = at.since(*before_at).as_secs_f64();
-                let sent = seen.counters.get(&id)?.bytes.checked_sub(before.counters.get(&id)?.bytes)?;
-                (seconds > 0.0).then(|| BitsPerSecond::from_f64(sent as f64 * 8.0 / seconds))
-            };
-            let mut all = BitsPerSecond::ZERO;
-            let mut is_known = true;
-            for (id, stands) in &seen.slices {
-                let rate = rate(*id);
-                is_known &= rate.is_some();
-                let used = rate.unwrap_or(BitsPerSecond::ZERO);
-                all = BitsPerSecond(all.0.saturating_add(used.0));
-                slices.push(SliceUse { slice: *id, stands: *stands, used, offered: used });
-            }
-            let access = topology.regions[region].access;
-            if is_known && !seen.slices.is_empty() {
-                let capacity = topology.links[access.index()].capacity;
-                links[access.index()] = Some(LinkUse { link: access, capacity, used: all });
-            }
-        }
-        slices.sort_by_key(|slice| slice.slice);
-        (links, slices)
-    }
-
     /// Demand of each client cell: queries as they were counted, or sessions as the machines of its own region say. What
     /// either is not wholly known of is not seen.
     fn demand(&self, sight: &Sight, slices: &[SliceUse], seen: &Seen, window: Duration) -> Vec<Option<Demand>> {
@@ -423,9 +372,9 @@ impl<P: Pace, C: Crew> World for LiveWorld<P, C> {
         let seen = self.queries.as_ref().map(|queries| queries.close(at)).unwrap_or_default();
         let sight = self.board.sight(&self.production, self.rollout.courses(), at);
         let vms = self.rollout.machines(&sight);
-        let (links, slices) = self.network();
         self.events.retain(|event| event.end > at);
         let since = at.saturating_sub(self.production.freshness);
+        let (links, slices) = network_use(&self.production, &self.board, since);
         let mut observation = Observation {
             at,
             window,
