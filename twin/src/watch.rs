@@ -9,7 +9,6 @@
 
 mod announced;
 mod board;
-mod events;
 mod health;
 mod look;
 mod names;
@@ -18,9 +17,8 @@ mod queries;
 mod usage;
 mod watchers;
 
-pub use announced::EventWatch;
+pub use announced::{EventWatch, FeedReader};
 pub use board::{Board, Look, Targets};
-pub use events::FeedWatch;
 pub use health::HealthWatch;
 pub use look::{AnswersSeen, Asked, HypervisorSeen, LinkSeen, look_at_answers, look_at_hypervisor, look_at_link};
 pub use names::Names;

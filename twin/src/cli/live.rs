@@ -4,9 +4,9 @@ use std::cell::RefCell;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufWriter, Write};
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration as Wait, SystemTime};
 
@@ -17,7 +17,7 @@ use forebay_adapters::kill_switch::KillSwitch;
 use forebay_adapters::lease::{Acquired, Holder, Lease, LeaseTerms, Term};
 use forebay_adapters::ledger::LedgerError;
 use forebay_adapters::steering::rfc2136::WriterTerm;
-use forebay_world::{Duration, KnownEvent, Observation, Plan, Timestamp, VmId, VmState};
+use forebay_world::{Duration, Observation, Plan, Timestamp, VmId, VmState};
 use serde_json::json;
 
 use super::arguments::LiveOptions;
@@ -29,7 +29,7 @@ use crate::journal::{Header, Journal};
 use crate::live::{self, Book, BookError, GateMaker, LiveWorld, Release, Threads};
 use crate::policy::{self, Knowledge};
 use crate::production::Production;
-use crate::watch::{Board, Clock, FeedWatch, HealthWatch, Pace, QueryWatch};
+use crate::watch::{Board, Clock, EventWatch, HealthWatch, Pace, QueryWatch};
 
 pub(super) fn run(options: &LiveOptions) -> Result<Answer, Failure> {
     let production = Arc::new(Production::load(&options.file)?);
@@ -192,7 +192,7 @@ fn govern(
     let queries = QueryWatch::new(production).context("[dns.geography]").map_err(other)?;
     let ear = ear(production, queries.as_ref(), over)?;
     let asking = askers(production, &board, &clock, over)?;
-    let events = announcer(production, &clock, over)?;
+    let events = announcer(production, &clock, over);
     let responder = live::responder(production).map_err(|why| {
         Failure::Other(anyhow!(why), "is another server bound to that address, or is it another machine's?".to_owned())
     })?;
@@ -206,8 +206,16 @@ fn govern(
     let mut world = LiveWorld::new(Arc::clone(production), board, pace, crew, queries, book, Some(audit));
     let yes = yes();
     let until = options.span.map_or(Timestamp::from_nanos(u64::MAX), |span| clock().saturating_add(span));
-    let mut teller =
-        Teller { json: options.json, troubles: Vec::new(), closed: None, proposed: Vec::new(), is_read: true };
+    let mut teller = Teller {
+        production,
+        events: &events,
+        kill_switch,
+        json: options.json,
+        troubles: Vec::new(),
+        closed: None,
+        proposed: Vec::new(),
+        is_read: true,
+    };
     let mut broken: Option<Failure> = None;
     let journal = RefCell::new(journal);
     let ended = drive(
@@ -233,12 +241,10 @@ fn govern(
             }
             let done = Ok(())
                 .and_then(|()| {
-                    if let Some(known) = events.lock().unwrap_or_else(PoisonError::into_inner).clone() {
-                        world.set_events(known);
-                    }
+                    world.set_events(events.known(seen.at));
                     yes.try_iter().try_for_each(|said| approve(world, said, production))
                 })
-                .and_then(|()| teller.tick(production, world, &seen, &plan, &decision, kill_switch));
+                .and_then(|()| teller.tick(world, &seen, &plan, &decision));
             match done {
                 Ok(()) => {}
                 // Whoever read has gone; machines and clients have not.
@@ -411,23 +417,20 @@ fn askers(
     Ok(threads)
 }
 
-type Announced = Arc<Mutex<Option<Vec<KnownEvent>>>>;
-
-/// Keeps events up to date, until all is over. It is not waited for: a server may take its time.
-fn announcer(production: &Arc<Production>, clock: &Clock, over: &Arc<AtomicBool>) -> Result<Announced, Failure> {
-    let mut watch =
-        FeedWatch::new(Arc::clone(production)).map_err(|why| Failure::Other(anyhow!(why), String::new()))?;
-    let announced: Announced = Arc::default();
-    let (told, clock, over) = (Arc::clone(&announced), Arc::clone(clock), Arc::clone(over));
-    thread::spawn(move || {
-        let mut pace = Wall { over, alive: Arc::default() };
-        while !pace.is_over() {
-            let known = watch.look(clock());
-            *told.lock().unwrap_or_else(PoisonError::into_inner) = Some(known);
-            pace.rest(Duration::from_secs(10));
-        }
-    });
-    Ok(announced)
+/// Keeps events up to date, until all is over. Nobody waits for it: a server may take its time.
+fn announcer(production: &Arc<Production>, clock: &Clock, over: &Arc<AtomicBool>) -> EventWatch {
+    let events = EventWatch::new(production);
+    for mut reader in events.readers() {
+        let (clock, over) = (Arc::clone(clock), Arc::clone(over));
+        thread::spawn(move || {
+            let mut pace = Wall { over, alive: Arc::default() };
+            while !pace.is_over() {
+                reader.poll(clock());
+                pace.rest(reader.every);
+            }
+        });
+    }
+    events
 }
 
 /// What a person says yes to: one machine, or all that is proposed.
@@ -483,7 +486,10 @@ fn approve(world: &mut LiveWorld<Wall, Threads>, said: Yes, production: &Product
 }
 
 /// Says what happens, a line a tick, and what has changed beside it.
-struct Teller {
+struct Teller<'a> {
+    production: &'a Production,
+    events: &'a EventWatch,
+    kill_switch: &'a KillSwitch,
     json: bool,
     troubles: Vec<(String, String)>,
     closed: Option<String>,
@@ -492,18 +498,18 @@ struct Teller {
     is_read: bool,
 }
 
-impl Teller {
+impl Teller<'_> {
     fn tick(
         &mut self,
-        production: &Production,
         world: &LiveWorld<Wall, Threads>,
         seen: &Observation,
         plan: &Plan,
         decision: &Decision,
-        kill_switch: &KillSwitch,
     ) -> Result<(), Failure> {
+        let production = self.production;
         let name = &production.name;
-        let troubles = world.troubles();
+        let mut troubles = world.troubles();
+        troubles.extend(self.events.troubles());
         for (what, why) in troubles.iter().filter(|trouble| !self.troubles.contains(trouble)) {
             eprintln!("{name}: {what} is not seen: {why}");
         }
@@ -511,7 +517,7 @@ impl Teller {
             eprintln!("{name}: {what} is seen again");
         }
         self.troubles = troubles;
-        let closed = kill_switch.closed(seen.at).map(|closed| closed.to_string());
+        let closed = self.kill_switch.closed(seen.at).map(|closed| closed.to_string());
         if closed != self.closed {
             match &closed {
                 Some(closed) => eprintln!("{name}: nothing is written: {closed}"),

@@ -2,13 +2,17 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use forebay_adapters::events::ExternalEvent;
+use forebay_adapters::Freshness;
+use forebay_adapters::events::{EventFeed, ExternalEvent};
 use forebay_world::{ClassId, Duration, KnownEvent, RegionId, Timestamp};
 
+use super::watchers::told;
 use crate::production::{Feed, Production};
 
 /// How far ahead feeds are asked.
-pub(super) const AHEAD: Duration = Duration::from_hours(28 * 24);
+const AHEAD: Duration = Duration::from_hours(28 * 24);
+/// Events that began so long ago may still go on.
+const BEHIND: Duration = Duration::from_hours(48);
 
 /// Events and when each became known. Shared by whoever reads feeds and whoever decides.
 #[derive(Clone, Debug)]
@@ -34,8 +38,15 @@ impl EventWatch {
         EventWatch(Arc::new(Mutex::new(said)), Arc::clone(production))
     }
 
+    /// Whoever reads each of its feeds.
+    pub fn readers(&self) -> Vec<FeedReader> {
+        let reader =
+            |number| FeedReader { number, every: self.1.feeds[number].every, open: None, events: self.clone() };
+        (0..self.1.feeds.len()).map(reader).collect()
+    }
+
     /// Takes in what the feed at a position says, or why it does not.
-    pub fn take(&self, feed: usize, events: &[ExternalEvent], trouble: Option<String>) {
+    fn take(&self, feed: usize, events: &[ExternalEvent], trouble: Option<String>) {
         let production = &self.1;
         let of = &production.feeds[feed];
         let known = events.iter().filter_map(|event| known(event, of, production)).collect();
@@ -60,6 +71,35 @@ impl EventWatch {
         let said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let feeds = self.1.feeds.iter().zip(said.iter().skip(1));
         feeds.filter_map(|(feed, said)| Some((feed.place.name(), said.trouble.clone()?))).collect()
+    }
+}
+
+/// Reads one feed, again and again.
+pub struct FeedReader {
+    number: usize,
+    /// Time from one look to the next.
+    pub every: Duration,
+    open: Option<EventFeed>,
+    events: EventWatch,
+}
+
+impl FeedReader {
+    /// Looks for a newer edition at `now`; may take as long as the feed's server does.
+    pub fn poll(&mut self, now: Timestamp) {
+        let feed = &self.events.1.feeds[self.number];
+        let (from, until) = (now.saturating_sub(BEHIND), now.saturating_add(AHEAD));
+        if self.open.is_none() {
+            match feed.source() {
+                Ok(source) => self.open = Some(EventFeed::new(&source, feed.options(from, until))),
+                Err(error) => return self.events.take(self.number, &[], Some(told(error))),
+            }
+        }
+        let Some(read) = self.open.as_mut() else { return };
+        let trouble = match read.poll(now, from, until) {
+            Freshness::Untried | Freshness::Fresh { .. } => None,
+            Freshness::Stale { why, .. } | Freshness::Missing { why, .. } => Some(why),
+        };
+        self.events.take(self.number, read.events(), trouble);
     }
 }
 

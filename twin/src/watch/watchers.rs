@@ -8,14 +8,13 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration as Wait;
 
+use forebay_adapters::ReadOptions;
 use forebay_adapters::dnstap_listener::{DnstapListener, ListenError, ListenOptions};
-use forebay_adapters::events::EventFeed;
 use forebay_adapters::probe::ProbeError;
 use forebay_adapters::tail::{Tail, TailFrom};
-use forebay_adapters::{Freshness, ReadOptions};
 use forebay_world::{ClassId, Duration, RegionId, Timestamp};
 
-use super::announced::{AHEAD, EventWatch};
+use super::announced::EventWatch;
 use super::{Board, Clock, HealthWatch, QueryWatch, look_at_answers, look_at_hypervisor, look_at_link};
 use crate::production::Production;
 
@@ -189,27 +188,11 @@ impl Watchers {
     }
 
     fn read_feeds(&mut self, seers: &Seers) -> Result<(), std::io::Error> {
-        for (number, feed) in seers.production.feeds.iter().enumerate() {
-            let (feed, events, clock) = (feed.clone(), seers.events.clone(), Arc::clone(&seers.clock));
+        for (number, mut reader) in seers.events.readers().into_iter().enumerate() {
+            let clock = Arc::clone(&seers.clock);
             self.spawn(format!("feed-{number}"), move |stop| {
-                let mut open: Option<EventFeed> = None;
-                again(&stop, feed.every, || {
-                    let now = clock();
-                    // Events that began a while ago may still go on.
-                    let (from, until) = (now.saturating_sub(Duration::from_hours(48)), now.saturating_add(AHEAD));
-                    if open.is_none() {
-                        match feed.source() {
-                            Ok(source) => open = Some(EventFeed::new(&source, feed.options(from, until))),
-                            Err(error) => return events.take(number, &[], Some(told(error))),
-                        }
-                    }
-                    let Some(read) = open.as_mut() else { return };
-                    let trouble = match read.poll(now, from, until) {
-                        Freshness::Untried | Freshness::Fresh { .. } => None,
-                        Freshness::Stale { why, .. } | Freshness::Missing { why, .. } => Some(why),
-                    };
-                    events.take(number, read.events(), trouble);
-                });
+                let every = reader.every;
+                again(&stop, every, || reader.poll(clock()));
             })?;
         }
         Ok(())
@@ -263,7 +246,7 @@ fn has_ended(stop: &Receiver<()>) -> bool {
 }
 
 /// An error and what caused it, in one line.
-fn told(error: impl std::error::Error) -> String {
+pub(super) fn told(error: impl std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
