@@ -15,6 +15,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use forebay_adapters::lease::LeaseTerms;
 use forebay_adapters::machines::Owner;
 use forebay_world::{ClassId, Duration, FlavourId, HostId, RegionId, Topology, VmId};
 use jiff::tz::TimeZone;
@@ -46,7 +47,7 @@ pub use feed::{Announced, Feed, FeedPlace};
 pub use health::{HealthCheck, SessionsForm, SessionsPage};
 pub use hypervisor::{BUILD_WITH_LIBVIRT, HostedOn, Hypervisor, OpenError};
 pub use image::MachineImage;
-pub use live::{Incumbent, LeaseTerms, Mandate, RolloutLimits};
+pub use live::{Incumbent, Mandate, RolloutLimits};
 pub use network::{AddressPool, Bridge, Network};
 pub use queries::{Queries, QueryLog, Whereabouts};
 pub use secret::{SecretError, SecretSource};

@@ -14,7 +14,7 @@ use anyhow::{Context, anyhow};
 use forebay_adapters::audit::Audit;
 use forebay_adapters::dnstap_listener::{DnstapListener, ListenError, ListenOptions};
 use forebay_adapters::kill_switch::KillSwitch;
-use forebay_adapters::lease::{Acquired, Holder, Lease, LeaseTerms, Term};
+use forebay_adapters::lease::{Acquired, Holder, Lease, Term};
 use forebay_adapters::ledger::LedgerError;
 use forebay_adapters::steering::rfc2136::WriterTerm;
 use forebay_world::{Duration, Observation, Plan, Timestamp, VmId, VmState};
@@ -100,10 +100,9 @@ fn kill_switch(production: &Production) -> Result<KillSwitch, Failure> {
 /// Waits for the lease; `None` when it was told to end meanwhile.
 fn acquire(production: &Production, over: &AtomicBool) -> Result<Option<Term>, Failure> {
     let holder = Holder::here().context("this machine does not say who it is")?;
-    let terms = LeaseTerms { duration: production.lease.duration, renew_every: production.lease.renew_every };
     let hint = || "is the state folder this user's, and on a local file system?".to_owned();
-    let mut lease =
-        Lease::open(&production.state, holder, terms).map_err(|error| Failure::Other(error.into(), hint()))?;
+    let mut lease = Lease::open(&production.state, holder, production.lease)
+        .map_err(|error| Failure::Other(error.into(), hint()))?;
     let mut said = String::new();
     let mut rounds = 0_u32;
     while !over.load(Ordering::SeqCst) {

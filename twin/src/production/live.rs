@@ -1,5 +1,6 @@
 //! `[live]`, checked: what may be done in each cell, and how carefully.
 
+use forebay_adapters::lease::LeaseTerms;
 use forebay_world::{ClassId, Duration, FlavourId, Topology};
 use serde::{Deserialize, Serialize};
 
@@ -69,15 +70,6 @@ pub struct RolloutLimits {
     pub orphan_cap: u32,
     /// Time that a machine has to end by itself.
     pub shutdown_deadline: Duration,
-}
-
-/// Who of several instances may write. The duration is at least three times the time between renewals.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LeaseTerms {
-    /// Time after its last renewal at which another instance may take over.
-    pub duration: Duration,
-    /// Time from one renewal to the next.
-    pub renew_every: Duration,
 }
 
 /// Machines that production runs itself, as shadow mode tells them.
