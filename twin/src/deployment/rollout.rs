@@ -245,7 +245,7 @@ impl Rollout {
             let Some(order) = self.in_flight.get(&report.lane).copied().filter(|out| out.number == report.order) else {
                 continue;
             };
-            self.in_flight.remove(&report.lane);
+            self.forget(report.lane, at);
             match &report.outcome {
                 Outcome::Done => self.succeed(report.lane, order, at),
                 Outcome::Underway => {
@@ -262,8 +262,16 @@ impl Rollout {
         let lost = |(_, out): &(&Lane, &InFlight)| at.since(out.since) >= patience;
         let lost: Vec<(Lane, InFlight)> = self.in_flight.iter().filter(lost).map(|(lane, out)| (*lane, *out)).collect();
         for (lane, order) in lost {
-            self.in_flight.remove(&lane);
+            self.forget(lane, at);
             self.fail(lane, order, Failure::Transient, "nothing was heard of it", at);
+        }
+    }
+
+    /// Nothing is out in a lane any more.
+    fn forget(&mut self, lane: Lane, at: Timestamp) {
+        self.in_flight.remove(&lane);
+        if let Some(asked) = self.asked.get_mut(&lane) {
+            asked.heard_at = Some(at);
         }
     }
 

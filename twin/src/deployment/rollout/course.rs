@@ -25,6 +25,9 @@ pub struct Course {
     /// Whether its cache is as full as it is made before it serves.
     #[serde(default)]
     pub is_warm: bool,
+    /// When it was first started again after it had done well, while it has not since.
+    #[serde(default)]
+    pub restarted_at: Option<Timestamp>,
     /// Since when it is ill.
     #[serde(default)]
     pub ill_since: Option<Timestamp>,
@@ -73,6 +76,7 @@ impl Course {
             made_at: None,
             well_at: None,
             is_warm: false,
+            restarted_at: None,
             ill_since: None,
             failed: None,
             leaving: None,

@@ -49,6 +49,8 @@ impl Rollout {
                 Kind::Create => {
                     let course = self.courses.get_mut(&id).expect("it was just looked at");
                     course.tried_at = Some(sight.at);
+                    // It is given its time once, however often that has to be tried.
+                    course.restarted_at = course.well_at.map(|_| course.restarted_at.unwrap_or(sight.at));
                     Task::Create {
                         vm: id,
                         generation: plan.generation,

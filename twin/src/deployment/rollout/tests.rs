@@ -298,9 +298,53 @@ fn when_all_fall_ill_at_once_nobody_is_given_up() {
 }
 
 #[test]
+fn what_was_started_again_and_does_not_serve_is_given_up_even_if_all_of_them_are() {
+    let mut bench = Bench::ready();
+    bench.plan.vms.insert(VmId(8), planned(&bench.topology));
+    bench.seconds(5, |_| None);
+    bench.sight.health.insert(VmId(8), Health::Healthy);
+    bench.seconds(5, |_| None);
+    bench.sight.health = [(VM, Health::Unhealthy), (VmId(8), Health::Unhealthy)].into();
+    for machine in bench.sight.hosts[1].as_mut().unwrap().machines.values_mut() {
+        machine.life = Life::Off;
+    }
+    let deadline = bench.rollout.limits.boot_deadline.as_nanos() / 1_000_000_000;
+    bench.seconds(deadline - 5, |_| None);
+    assert_eq!((bench.state(), bench.last.held.get(&VM)), (Some(VmState::Warming), None), "it is let boot");
+    bench.seconds(10, |_| None);
+    assert_eq!(bench.state(), Some(VmState::Failed));
+
+    // One that cannot be started again at all is not tried for ever.
+    let mut bench = Bench::ready();
+    bench.does(Health::Unhealthy);
+    bench.machine().unwrap().life = Life::Off;
+    bench.seconds(deadline + 5, |task| matches!(task, Task::Create { .. }).then_some(Failure::Stopped));
+    assert_eq!(bench.state(), Some(VmState::Failed));
+}
+
+#[test]
+fn a_slice_that_was_to_go_and_did_not_takes_machines_again() {
+    let mut bench = Bench::ready();
+    let (vms, slices) = (std::mem::take(&mut bench.plan.vms), bench.plan.slices.clone());
+    bench.seconds(200, |_| None);
+    assert!(bench.rollout.courses().is_empty());
+    bench.plan.slices.clear();
+    bench.seconds(3, |task| matches!(task, Task::Slice { .. }).then_some(Failure::Stopped));
+    assert!(bench.log.last().unwrap().1.starts_with("slice"), "{:?}", bench.log);
+    // It is wanted again before anybody was let take it away.
+    (bench.plan.vms, bench.plan.slices) = (vms, slices);
+    bench.seconds(10, |_| None);
+    assert!(bench.machine().is_some(), "{:?} {:?}", bench.log, bench.last.held);
+}
+
+#[test]
 fn one_that_gets_well_on_its_way_out_goes_all_the_same() {
     let mut bench = bench(|_, _| {});
-    bench.seconds(5, |_| None);
+    // The name server is asked before there is a machine, and never again.
+    let vms = std::mem::take(&mut bench.plan.vms);
+    bench.seconds(3, |_| None);
+    bench.plan.vms = vms;
+    bench.seconds(6, |_| None);
     assert_eq!(bench.state(), Some(VmState::Booting));
     bench.plan.vms.clear();
     bench.seconds(3, |task| matches!(task, Task::ShutDown(_)).then_some(Failure::Stopped));

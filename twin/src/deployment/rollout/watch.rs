@@ -31,6 +31,7 @@ impl Rollout {
                         course.is_warm = !self.ground.warms[course.planned.class.index()];
                     }
                     course.ill_since = None;
+                    course.restarted_at = None;
                 }
                 Some(Health::Unhealthy) if course.well_at.is_some() => {
                     course.ill_since.get_or_insert(at);
@@ -60,19 +61,27 @@ impl Rollout {
     }
 
     /// Gives up machines that have been ill for long. Where a hypervisor says that they run, and many fell ill at the same
-    /// time or all did, it is more likely that whoever asks them is.
+    /// time or all did, it is more likely that whoever asks them is. One that was started again tells nothing of that
+    /// either way: it has as long to serve as a new one, and goes if it does not.
     fn give_up_the_ill(&mut self, sight: &Sight, turn: &mut Turn) {
         let mut counts = vec![(0_u32, 0_u32); self.topology.regions.len()];
         let runs = |id: VmId, course: &Course| matches!(Presence::of(id, course, sight), Presence::There(machine) if machine.life == Life::Running);
-        for (&id, course) in
-            self.courses.iter().filter(|(_, c)| c.well_at.is_some() && c.failed.is_none() && !c.is_gone())
-        {
+        let tells = |course: &Course| {
+            course.well_at.is_some() && course.restarted_at.is_none() && course.failed.is_none() && !course.is_gone()
+        };
+        for (&id, course) in self.courses.iter().filter(|(_, course)| tells(course)) {
             let (well, ill) = &mut counts[course.planned.region.index()];
             *well += 1;
             *ill += u32::from(course.ill_since.is_some() && runs(id, course));
         }
         for (&id, course) in &mut self.courses {
             let Some(ill_since) = course.ill_since.filter(|_| course.failed.is_none()) else { continue };
+            if let Some(restarted_at) = course.restarted_at {
+                if sight.at.since(restarted_at.max(ill_since)) >= self.limits.boot_deadline {
+                    course.fail("was started again, and never served");
+                }
+                continue;
+            }
             let (well, ill) = counts[course.planned.region.index()];
             if sight.at.since(ill_since) < self.limits.unhealthy_grace {
                 continue;

@@ -14,6 +14,8 @@ pub(super) struct Asked {
     pub(super) task: Task,
     /// When it was first asked: what was seen before says nothing of it.
     pub(super) since: Timestamp,
+    /// When it was last heard what became of it.
+    pub(super) heard_at: Option<Timestamp>,
     pub(super) tries: u32,
     pub(super) not_before: Timestamp,
     pub(super) is_underway: bool,
@@ -97,7 +99,7 @@ impl Rollout {
             }
             let is_so = link.slices == slices && link.ports.iter().eq(ports.keys());
             let task = Task::Slice { generation: plan.generation, slices, ports };
-            self.ask(Lane::Link(RegionId::at(index)), task, is_so, sight.at, turn);
+            self.ask(Lane::Link(RegionId::at(index)), task, is_so.then_some(link.at), sight.at, turn);
         }
     }
 
@@ -137,7 +139,7 @@ impl Rollout {
         let is_underway = self.asked.get(&Lane::Answers).is_some_and(|asked| asked.is_underway);
         let is_so = answers.answered == shall && is_known && !is_underway && !answers.strangers;
         // What was asked last may exclude it already, and nothing more is to be asked.
-        if self.ask(Lane::Answers, task, is_so, sight.at, turn) || is_known {
+        if self.ask(Lane::Answers, task, is_so.then_some(answers.at), sight.at, turn) || is_known {
             self.excluded_at.retain(|id, _| !shall.contains(id));
             for id in self.courses.keys().filter(|id| !shall.contains(id)) {
                 self.excluded_at.entry(*id).or_insert(sight.at);
@@ -151,14 +153,19 @@ impl Rollout {
         listed.any(|vm| !self.courses.contains_key(vm))
     }
 
-    /// Asks a lane that is about many machines, unless it is so; the same again only after a while. Says whether it asked.
-    fn ask(&mut self, lane: Lane, task: Task, is_so: bool, at: Timestamp, turn: &mut Turn) -> bool {
+    /// Asks a lane that is about many machines, unless it was seen to be so; the same again only after a while. Says
+    /// whether it asked.
+    fn ask(&mut self, lane: Lane, task: Task, so_at: Option<Timestamp>, at: Timestamp, turn: &mut Turn) -> bool {
         if self.in_flight.contains_key(&lane) {
             return false;
         }
-        if is_so {
+        if let Some(so_at) = so_at {
             if let Some(asked) = self.asked.get_mut(&lane) {
                 asked.tries = 0;
+                // What was asked in vain, and is not wanted any more, is not to come.
+                if !alike(&asked.task, &task) && asked.heard_at.is_some_and(|heard_at| so_at > heard_at) {
+                    self.asked.remove(&lane);
+                }
             }
             return false;
         }
@@ -171,7 +178,8 @@ impl Rollout {
         // What was done and is not so waits longer every time.
         let tries = if is_underway { tries } else { tries.saturating_add(1) };
         let not_before = at.saturating_add(self.limits.backoff(tries));
-        self.asked.insert(lane, Asked { task: task.clone(), since, tries, not_before, is_underway: false });
+        self.asked
+            .insert(lane, Asked { task: task.clone(), since, heard_at: None, tries, not_before, is_underway: false });
         self.send(lane, task, (Kind::Whole, false), at, turn);
         true
     }
