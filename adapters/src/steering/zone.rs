@@ -226,15 +226,27 @@ impl<S: RecordStore> Zone<S> {
         Ok(())
     }
 
-    /// Gives the right to write back, as far as that can be told.
-    fn release(&mut self) {
-        let Some(mut registry) = self.held.take() else { return };
-        registry.writer = None;
-        if let Ok(list) = self.view.registry_name() {
-            let (what, expected) = ("be the writer no more".to_owned(), vec![(list.clone(), Kind::Txt)]);
-            // A writer that cannot say so stays it until its time has run out.
-            let _ = self.view.store.commit(&Change { what, expected, sets: vec![registry.to_set(&list)] });
+    /// Gives the right to write back where it is still ours, as far as that can be told.
+    fn release(&mut self, gate: &mut Gate) {
+        if self.held.take().is_none() {
+            return;
         }
+        // A writer that cannot say so stays it until its time has run out.
+        let _ = self.give_back(gate);
+    }
+
+    fn give_back(&mut self, gate: &mut Gate) -> Result<(), SteeringError> {
+        let list = self.view.registry_name()?;
+        // What is known of the list may be old, and the right another's by now.
+        self.view.store.begin()?;
+        let mut registry = Registry::parse(&self.view.store.set(&list, Kind::Txt)?);
+        if registry.writer.take().is_some_and(|writer| writer.name == self.writer) {
+            let what = "be the writer no more".to_owned();
+            gate.pass(&what)?;
+            let sets = vec![registry.to_set(&list)];
+            self.view.store.commit(&Change { what, expected: vec![(list, Kind::Txt)], sets })?;
+        }
+        Ok(())
     }
 
     /// Writes one name: what answers it, its mark, and whether it is listed.
@@ -306,7 +318,7 @@ impl<S: RecordStore> Zone<S> {
             self.write(name, if ours { seen } else { &nothing }, None, None, gate)?;
             writes += 1;
         }
-        self.release();
+        self.release(gate);
         let left = self.look(look.names.into_keys())?;
         let standing = self.view.standing(&left);
         if !standing.is_empty() || left.registry.is_there {
@@ -454,6 +466,9 @@ impl<S: RecordStore> SteeringExecutor for Zone<S> {
 
 impl<S: RecordStore> Drop for Zone<S> {
     fn drop(&mut self) {
-        self.release();
+        // The next of a line need not wait for it; and a term that is over must not write, not even that.
+        if self.options.term.is_none() {
+            self.release(&mut Gate::open());
+        }
     }
 }

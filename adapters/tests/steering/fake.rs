@@ -171,23 +171,25 @@ fn a_writer_that_dies_without_a_word_stays_it_until_its_time_has_run_out() {
     std::mem::forget(first);
     let error = connect(false).apply(&wanted(2), &mut Gate::open()).unwrap_err();
     assert!(error.to_string().contains("for 100 s more"), "{error}");
-    // One who knows better need not wait.
-    std::mem::forget({
-        let mut second = connect(true);
-        second.apply(&wanted(2), &mut Gate::open()).unwrap();
-        second
-    });
+    // One who knows better need not wait, and whoever it was taken from cannot give it back.
+    let mut from = connect(true);
+    from.apply(&wanted(2), &mut Gate::open()).unwrap();
+    let mut second = connect(true);
+    second.apply(&wanted(3), &mut Gate::open()).unwrap();
+    from.read().unwrap();
+    drop(from);
+    std::mem::forget(second);
     NOW.fetch_add(99, Ordering::Relaxed);
-    let error = connect(false).apply(&wanted(3), &mut Gate::open()).unwrap_err();
+    let error = connect(false).apply(&wanted(4), &mut Gate::open()).unwrap_err();
     assert!(matches!(error, SteeringError::OtherWriter { .. }), "{error}");
     NOW.fetch_add(1, Ordering::Relaxed);
     let mut third = connect(false);
-    third.apply(&wanted(3), &mut Gate::open()).unwrap();
+    third.apply(&wanted(4), &mut Gate::open()).unwrap();
     // While it writes it stays the writer; what it writes when its time was taken by another is refused by the server.
     NOW.fetch_add(60, Ordering::Relaxed);
-    third.apply(&wanted(4), &mut Gate::open()).unwrap();
+    third.apply(&wanted(5), &mut Gate::open()).unwrap();
     NOW.fetch_add(60, Ordering::Relaxed);
-    assert!(connect(false).apply(&wanted(5), &mut Gate::open()).is_err());
+    assert!(connect(false).apply(&wanted(6), &mut Gate::open()).is_err());
 }
 
 #[test]
@@ -213,8 +215,14 @@ fn the_next_of_a_line_of_writers_need_not_wait_and_others_do() {
     second.apply(&wanted(3), &mut Gate::open()).unwrap();
     // Whoever was overtaken writes nothing more, though it still believes that it may.
     assert!(first.apply(&wanted(4), &mut Gate::open()).is_err());
+    // Not even that it ends: the right to write is no longer its own to give back.
     drop(first);
+    let mut other = connect("b", 1).unwrap();
+    assert!(matches!(other.apply(&wanted(4), &mut Gate::open()), Err(SteeringError::OtherWriter { .. })));
     second.apply(&wanted(4), &mut Gate::open()).unwrap();
+    // Nor does whoever's term ends: a gate stands before each write, and there is none any more.
+    drop(second);
+    assert!(matches!(other.apply(&wanted(5), &mut Gate::open()), Err(SteeringError::OtherWriter { .. })));
     assert!(connect("a b", 1).is_err());
 }
 
