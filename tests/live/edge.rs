@@ -471,9 +471,16 @@ fn private(path: &Path) {
 impl Drop for Edge {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let log = self.read("forebay.log");
-            let tail: Vec<&str> = log.lines().rev().take(60).collect();
-            eprintln!("forebay said last:\n{}", tail.into_iter().rev().collect::<Vec<_>>().join("\n"));
+            for folder in ["", "state"] {
+                for entry in fs::read_dir(self.path(folder)).into_iter().flatten().flatten() {
+                    let name = entry.file_name().into_string().unwrap_or_default();
+                    if (name.ends_with(".log") && !name.starts_with("knot")) || name.starts_with("audit-") {
+                        let log = fs::read_to_string(entry.path()).unwrap_or_default();
+                        let tail: Vec<&str> = log.lines().rev().take(40).collect();
+                        eprintln!("{name} ends:\n{}", tail.into_iter().rev().collect::<Vec<_>>().join("\n"));
+                    }
+                }
+            }
         }
         self.forebay = None;
         // Guests outlive whoever started them; each names the folder that it was made in.

@@ -23,6 +23,15 @@ fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) -> Duration {
     begun.elapsed()
 }
 
+/// Waits until nothing is under way.
+fn wait_for_calm(trail: &mut Trail) {
+    wait_for("calm", || {
+        let calm = trail.news().is_empty();
+        std::thread::sleep(Duration::from_secs(1));
+        calm && trail.news().is_empty()
+    });
+}
+
 #[test]
 #[ignore = "needs root, knot, qemu and openvswitch"]
 fn of_two_instances_one_writes_and_one_that_wakes_too_late_does_not() {
@@ -59,7 +68,7 @@ fn of_two_instances_one_writes_and_one_that_wakes_too_late_does_not() {
     // The second is paused, with something to do that it does not know of yet.
     let mut third = edge.instance("third.log");
     third.hear("waits: ", PATIENCE);
-    trail.news();
+    wait_for_calm(&mut trail);
     second.signal("STOP");
     let stopped = Instant::now();
     edge.forget_answers();
@@ -70,11 +79,7 @@ fn of_two_instances_one_writes_and_one_that_wakes_too_late_does_not() {
     wait_for("the guest is answered again", || edge.records().contains(&address));
 
     // It wakes, and while it does the third does nothing: whatever changes now is the second's.
-    wait_for("nothing is under way", || {
-        let calm = trail.news().is_empty();
-        std::thread::sleep(Duration::from_secs(1));
-        calm && trail.news().is_empty()
-    });
+    wait_for_calm(&mut trail);
     third.signal("STOP");
     edge.forget_answers();
     let before = edge.standing();

@@ -280,7 +280,8 @@ impl Lab {
         let options = ZoneOptions::new(answering.zone.clone(), self.production.owner.as_str());
         let mut view = FakeAnswers::connect(&self.server, steering::fake::ALL, options).unwrap();
         let standing = SteeringView::read(&mut view).unwrap();
-        standing.names.values().flat_map(|name| name.asked.addresses()).collect::<BTreeSet<_>>().len()
+        let can = view.capabilities();
+        standing.names.values().flat_map(|name| name.addresses(&can)).collect::<BTreeSet<_>>().len()
     }
 
     fn ports(&self) -> usize {
@@ -357,6 +358,20 @@ fn what_is_not_seen_is_not_touched() {
     assert_eq!((lab.machines().len(), lab.answered()), (4, 4), "blind for ten minutes, and nothing shrinks");
     lab.run(&mut world, &mut controller, 300);
     assert_eq!((lab.machines().len(), lab.answered()), (1, 1));
+}
+
+#[test]
+fn answers_that_a_hand_took_away_come_back() {
+    let lab = Lab::new(1, 1, LIVE);
+    let (mut world, mut controller) = lab.world(Book::unkept());
+    lab.tell(2);
+    lab.run(&mut world, &mut controller, 100);
+    assert_eq!(lab.answered(), 2);
+    let name = lab.production.answering.as_ref().unwrap().names[0].clone().unwrap();
+    lab.server.put(&name, "POOL", &[]);
+    assert_eq!(lab.answered(), 0);
+    lab.run(&mut world, &mut controller, 10);
+    assert_eq!(lab.answered(), 2);
 }
 
 #[test]

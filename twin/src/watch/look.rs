@@ -88,7 +88,8 @@ pub fn look_at_link(view: &mut dyn SliceView, asked: &Asked) -> Result<LinkSeen,
 /// [`SteeringError`] when it cannot be asked.
 pub fn look_at_answers(view: &mut dyn SteeringView) -> Result<AnswersSeen, SteeringError> {
     let standing = view.read()?;
-    let addresses = standing.names.values().flat_map(|name| name.asked.addresses()).collect();
+    let capabilities = view.capabilities();
+    let addresses = standing.names.values().flat_map(|name| name.addresses(&capabilities)).collect();
     Ok(AnswersSeen { standing, addresses })
 }
 
