@@ -12,7 +12,6 @@ use std::time::{Duration as Wait, SystemTime};
 
 use anyhow::{Context, anyhow};
 use forebay_adapters::audit::Audit;
-use forebay_adapters::dnstap_listener::{DnstapListener, ListenError, ListenOptions};
 use forebay_adapters::kill_switch::KillSwitch;
 use forebay_adapters::lease::{Acquired, Holder, Lease, Term};
 use forebay_adapters::ledger::LedgerError;
@@ -29,7 +28,7 @@ use crate::journal::{Header, Journal};
 use crate::live::{self, Book, BookError, GateMaker, LiveWorld, Release, Threads};
 use crate::policy::{self, Knowledge};
 use crate::production::Production;
-use crate::watch::{Board, Clock, EventWatch, HealthWatch, Pace, QueryWatch};
+use crate::watch::{Board, Clock, EventWatch, HealthWatch, Hearing, Pace, QueryWatch, Tell};
 
 pub(super) fn run(options: &LiveOptions) -> Result<Answer, Failure> {
     let production = Arc::new(Production::load(&options.file)?);
@@ -189,7 +188,7 @@ fn govern(
 
     let board = Arc::new(Board::new(production));
     let queries = QueryWatch::new(production).context("[dns.geography]").map_err(other)?;
-    let ear = ear(production, queries.as_ref(), over)?;
+    let hearing = hearing(production, queries.as_ref(), &clock)?;
     let asking = askers(production, &board, &clock, over)?;
     let events = announcer(production, &clock, over);
     let responder = live::responder(production).map_err(|why| {
@@ -266,7 +265,8 @@ fn govern(
     }
     over.store(true, Ordering::SeqCst);
     drop(world);
-    for thread in ear.into_iter().chain(asking) {
+    drop(hearing);
+    for thread in asking {
         let _ = thread.join();
     }
     let flushed = journal.into_inner().finish().map_err(Failure::from);
@@ -336,59 +336,13 @@ impl Pace for Wall {
     }
 }
 
-/// Hears what name servers say of queries, until all is over.
-fn ear(
-    production: &Production,
-    queries: Option<&QueryWatch>,
-    over: &Arc<AtomicBool>,
-) -> Result<Option<thread::JoinHandle<()>>, Failure> {
-    let (Some(queries), Some(told)) = (queries.cloned(), &production.queries) else { return Ok(None) };
-    if !told.logs.is_empty() {
-        eprintln!("{}: logs are not followed yet; dnstap is heard", production.name);
-    }
-    if told.dnstap.is_empty() {
-        return Ok(None);
-    }
-    let bind = {
-        let addresses = told.dnstap.clone();
-        move || DnstapListener::bind(&addresses, &ListenOptions::default())
-    };
+/// Hears what name servers say of queries.
+fn hearing(production: &Production, queries: Option<&QueryWatch>, clock: &Clock) -> Result<Option<Hearing>, Failure> {
+    let (Some(watch), Some(told)) = (queries, &production.queries) else { return Ok(None) };
+    let name = production.name.clone();
     // Whoever held the lease before may listen there still: paused, it does not let go.
-    let listener = match bind() {
-        Err(error @ ListenError::InUse { .. }) => {
-            eprintln!("{}: queries are not heard until it ends: {error}; {}", production.name, error.hint());
-            None
-        }
-        Err(error) => return Err(Failure::Other(anyhow!("{error}"), error.hint().to_owned())),
-        Ok(listener) => Some(listener),
-    };
-    let (over, name) = (Arc::clone(over), production.name.clone());
-    Ok(Some(thread::spawn(move || {
-        // However this thread ends, what is not heard is not zero.
-        let _deaf = Deaf(queries.clone());
-        let mut listener = listener;
-        while !over.load(Ordering::SeqCst) {
-            match &listener {
-                Some(listener) if queries.hear(listener, Duration::from_millis(200), wall()) => {}
-                Some(_) => return,
-                None => {
-                    thread::sleep(Wait::from_millis(200));
-                    listener = bind().ok();
-                    if listener.is_some() {
-                        eprintln!("{name}: queries are heard again");
-                    }
-                }
-            }
-        }
-    })))
-}
-
-struct Deaf(QueryWatch);
-
-impl Drop for Deaf {
-    fn drop(&mut self) {
-        self.0.deafen();
-    }
+    let tell: Tell = Arc::new(move |text| eprintln!("{name}: {text}"));
+    Ok(Some(Hearing::start(told, watch, clock, Some(tell))?))
 }
 
 /// Asks machines how they do, until all is over.

@@ -23,7 +23,7 @@ use crate::deployment::rollout::Task;
 use crate::drive::drive;
 use crate::policy::{Ask, Policy, Situation};
 use crate::production::Production;
-use crate::watch::{Board, Clock, Pace};
+use crate::watch::{Board, Clock, Hearing, Pace, QueryWatch, Tell};
 
 /// Asks for what it is told to, in every cell.
 #[derive(Clone)]
@@ -172,6 +172,10 @@ impl Lab {
     }
 
     fn world(&self, book: Book) -> (LiveWorld<Simulated, Inline>, Controller) {
+        self.world_that_hears(book, None)
+    }
+
+    fn world_that_hears(&self, book: Book, queries: Option<QueryWatch>) -> (LiveWorld<Simulated, Inline>, Controller) {
         let (production, clock) = (Arc::clone(&self.production), self.time.clock());
         let board = Arc::new(Board::new(&production));
         let closed = Arc::clone(&self.is_closed);
@@ -242,7 +246,7 @@ impl Lab {
         let memory = book.memory();
         controller
             .go_on(crate::controller::Start { plan: memory.plan.as_deref().cloned(), guard: memory.guard.clone() });
-        let world = LiveWorld::new(production, board, self.time.clone(), crew, None, book, None);
+        let world = LiveWorld::new(production, board, self.time.clone(), crew, queries, book, None);
         (world, controller)
     }
 
@@ -355,6 +359,52 @@ fn what_is_not_seen_is_not_touched() {
     lab.run(&mut world, &mut controller, 600);
     lab.hypervisors[0].set_reachable(true);
     assert_eq!((lab.machines().len(), lab.answered()), (4, 4), "blind for ten minutes, and nothing shrinks");
+    lab.run(&mut world, &mut controller, 300);
+    assert_eq!((lab.machines().len(), lab.answered()), (1, 1));
+}
+
+#[test]
+fn a_socket_of_dnstap_that_another_holds_shrinks_nothing_until_it_is_taken_over() {
+    use forebay_adapters::dnstap_listener::{DnstapListener, ListenOptions};
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("tap.sock");
+    let dns = format!(
+        "{LIVE}[dns]\ndnstap = [\"unix:{}\"]\nzones = [\"cdn.example\"]\n[dns.geography]\nfallback = \"r0\"\n[dns.names]\nc0 = [\"c0.cdn.example\"]\n",
+        socket.display()
+    );
+    let lab = Lab::new(1, 1, &dns);
+    let named = lab.production.queries.as_ref().unwrap();
+    let other = DnstapListener::bind(&named.dnstap, &ListenOptions::default()).unwrap();
+    let watch = QueryWatch::new(&lab.production).unwrap().unwrap();
+    let said: Arc<Mutex<Vec<String>>> = Arc::default();
+    let told = Arc::clone(&said);
+    let tell: Tell = Arc::new(move |text| told.lock().unwrap().push(text));
+    let _hearing = Hearing::start(named, &watch, &lab.time.clock(), Some(tell)).unwrap();
+    let (mut world, mut controller) = lab.world_that_hears(Book::unkept(), Some(watch.clone()));
+    lab.tell(4);
+    lab.run(&mut world, &mut controller, 100);
+    assert_eq!(lab.answered(), 4, "what is asked for is made all the same");
+    lab.tell(1);
+    lab.run(&mut world, &mut controller, 900);
+    assert_eq!(world.observe().unwrap().coverage, 0.0);
+    assert_eq!((lab.machines().len(), lab.answered()), (4, 4), "deaf for a quarter of an hour, and nothing shrinks");
+
+    drop(other);
+    let begun = std::time::Instant::now();
+    let patience = |what: &str| {
+        assert!(begun.elapsed() < std::time::Duration::from_secs(30), "{what} does not come about");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    };
+    while said.lock().unwrap().len() < 2 {
+        patience("that the socket is taken over");
+    }
+    // Nobody sends yet: that is not heard either.
+    lab.run(&mut world, &mut controller, 300);
+    assert_eq!(lab.machines().len(), 4);
+    let _sender = std::os::unix::net::UnixStream::connect(&socket).unwrap();
+    while !watch.close(world.now()).is_whole() {
+        patience("that a sender is heard");
+    }
     lab.run(&mut world, &mut controller, 300);
     assert_eq!((lab.machines().len(), lab.answered()), (1, 1));
 }

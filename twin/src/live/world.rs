@@ -140,7 +140,9 @@ impl<P: Pace, C: Crew> LiveWorld<P, C> {
 
     /// What does not answer.
     pub fn troubles(&self) -> Vec<(String, String)> {
-        self.board.troubles(&self.production, self.pace.now())
+        let mut troubles = self.board.troubles(&self.production, self.pace.now());
+        troubles.extend(self.queries.iter().flat_map(QueryWatch::troubles));
+        troubles
     }
 
     /// Orders so far.
