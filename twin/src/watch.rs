@@ -14,6 +14,7 @@ mod hearing;
 mod look;
 mod names;
 mod pace;
+pub mod page;
 mod queries;
 mod repeat;
 mod usage;
