@@ -202,6 +202,7 @@ fn show(stage: Stage, options: &ShadowOptions, stop: Arc<AtomicBool>) -> Result<
         window: production.controller.period,
         policies: Vec::new(),
         follows: Some("SHADOW"),
+        is_operated: false,
     };
     let shown = TuiOptions {
         scene,
@@ -216,6 +217,7 @@ fn show(stage: Stage, options: &ShadowOptions, stop: Arc<AtomicBool>) -> Result<
         out: PathBuf::from("."),
         wall: watch::since_first_asked,
         stop: Arc::clone(&stop),
+        desk: None,
     };
     let feed = Feed::default();
     let (made, ended) = (feed.clone(), feed.clone());

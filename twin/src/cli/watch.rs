@@ -29,6 +29,7 @@ pub(super) fn run(scenario: Scenario, options: &RunOptions) -> Result<Answer, Fa
         out: PathBuf::from("."),
         wall: since_first_asked,
         stop: interrupt::requested_within(Duration::from_secs(2)),
+        desk: None,
     };
     let make = move |policy: &str| {
         if let Some(run) = known.get(policy) {
