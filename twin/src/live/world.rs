@@ -215,7 +215,8 @@ impl<P: Pace, C: Crew> LiveWorld<P, C> {
     pub fn spending(&self) -> f64 {
         let topology = &self.production.topology;
         let there = self.rollout.courses().values().filter(|course| !course.is_gone());
-        there.map(|course| topology.flavours[course.planned.flavour.index()].price_per_hour).sum()
+        // Not by a sum, which of nothing is a negative zero.
+        there.fold(0.0, |cost, course| cost + topology.flavours[course.planned.flavour.index()].price_per_hour)
     }
 
     /// Why the policy asked for what it did in a cell, at the last decision.
