@@ -33,7 +33,8 @@ pub(super) fn requested_after(settled: Arc<AtomicBool>, grace: Duration) -> Arc<
 
 fn end_after(grace: Duration) {
     std::thread::sleep(grace);
-    ratatui::restore();
+    // Not `restore`, which panics where stderr has gone with the terminal.
+    let _ = ratatui::try_restore();
     std::process::exit(130);
 }
 

@@ -9,6 +9,7 @@ mod yes;
 
 use std::fs;
 use std::io::{self, IsTerminal as _};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -36,8 +37,9 @@ type World = LiveWorld<Wall, Threads>;
 
 pub(super) fn run(options: &LiveOptions) -> Result<Answer, Failure> {
     let production = Arc::new(Production::load(&options.file)?);
+    let voice = Voice::of(&production.name);
     for remark in &production.remarks {
-        eprintln!("{}: {remark}", production.name);
+        voice.write(remark);
     }
     if !production.may_write() {
         return Err(Failure::Other(
@@ -59,9 +61,8 @@ pub(super) fn run(options: &LiveOptions) -> Result<Answer, Failure> {
         interrupt::requested()
     };
     let kill_switch = kill_switch(&production)?;
-    let Some(term) = acquire(&production, &over)? else { return Ok(Answer::Interrupted) };
-    eprintln!("{}: writes, in epoch {}", production.name, term.epoch());
-    let voice = Voice::of(&production.name);
+    let Some(term) = acquire(&production, &voice, &over)? else { return Ok(Answer::Interrupted) };
+    voice.write(&format!("writes, in epoch {}", term.epoch()));
     let alive = Arc::new(AtomicU64::new(wall().as_nanos()));
     let keeper = keep(&term, &voice, &alive, &over);
     let pace = Wall { over: Arc::clone(&over), alive };
@@ -124,12 +125,14 @@ fn show(stage: Stage, options: &LiveOptions, over: &Arc<AtomicBool>, settled: &A
         let follower = first.take().ok_or_else(|| "what is followed has one policy only".to_owned())?;
         Ok(Box::new(follower) as Box<dyn tui::Engine>)
     };
-    let seen = tui::run(shown, make);
+    // Whatever the screen does, what is out is waited for.
+    let seen = catch_unwind(AssertUnwindSafe(|| tui::run(shown, make)));
     over.store(true, Ordering::SeqCst);
     voice.set_screen(false);
-    eprintln!("{}: ends; orders that are out are waited for, and machines stay as they are", production.name);
+    voice.write("ends; orders that are out are waited for, and machines stay as they are");
     let result = thread.join().map_err(|_| anyhow!("live mode has failed; what it said is above"))?;
     result?;
+    let seen = seen.map_err(|_| anyhow!("the terminal UI has failed; what it said is above"))?;
     seen.map_err(|error| Failure::Other(error.into(), "use --headless for one line a tick".to_owned()))
 }
 
@@ -171,7 +174,7 @@ fn kill_switch(production: &Production) -> Result<KillSwitch, Failure> {
 }
 
 /// Waits for the lease; `None` when it was told to end meanwhile.
-fn acquire(production: &Production, over: &AtomicBool) -> Result<Option<Term>, Failure> {
+fn acquire(production: &Production, voice: &Voice, over: &AtomicBool) -> Result<Option<Term>, Failure> {
     let holder = Holder::here().context("this machine does not say who it is")?;
     let hint = || "is the state folder this user's, and on a local file system?".to_owned();
     let mut lease = Lease::open(&production.state, holder, production.lease)
@@ -185,7 +188,7 @@ fn acquire(production: &Production, over: &AtomicBool) -> Result<Option<Term>, F
                 if rounds.is_multiple_of(20) {
                     let now = waiting.to_string();
                     if now != said {
-                        eprintln!("{}: waits: {now}", production.name);
+                        voice.write(&format!("waits: {now}"));
                         said = now;
                     }
                 }

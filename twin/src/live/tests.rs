@@ -455,6 +455,85 @@ fn a_cell_that_advises_waits_for_a_yes_and_one_in_shadow_is_left_alone() {
 }
 
 #[test]
+fn a_yes_at_a_beat_makes_one_machine() {
+    let more = "[controller.guard]\nfloor = 0\n[live]\nmode = \"advise\"\n";
+    let lab = Lab::new(1, 1, more);
+    let (mut world, mut controller) = lab.world(Book::unkept());
+    let beats = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&beats);
+    // Whatever is proposed is approved at the next beat: at each second of a window, the last before its end among them.
+    world.set_on_beat(Box::new(move |world| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        let proposed: Vec<VmId> = world.proposals().map(|proposal| proposal.vm).collect();
+        proposed.into_iter().for_each(|vm| assert!(world.approve(vm).unwrap()));
+    }));
+    for vms in 1..=4 {
+        lab.tell(vms);
+        lab.run(&mut world, &mut controller, 121);
+        assert_eq!((lab.machines().len(), lab.answered()), (vms as usize, vms as usize));
+        assert_eq!(world.counts().done["create"], u64::from(vms), "{:?}", world.counts());
+    }
+    assert!(beats.load(Ordering::SeqCst) >= 4 * 121);
+}
+
+#[test]
+fn figures_for_prometheus_say_what_was_done_and_what_keeps_more_from_it() {
+    let lab = Lab::new(1, 1, &LIVE.replace("floor = 0\n", "floor = 0\nbudget_per_hour = 9.5\n"));
+    let (mut world, mut controller) = lab.world(Book::unkept());
+    lab.tell(2);
+    lab.run(&mut world, &mut controller, 100);
+    let figure = |world: &mut LiveWorld<Simulated, Inline>, controller: &mut Controller, is_open: bool, name: &str| {
+        let seen = world.observe().unwrap();
+        let (_, decision) = controller.step(&seen);
+        let governed = Governed {
+            last: Some((&seen, &decision)),
+            ticks: 11,
+            tick_took: Duration::from_millis(3),
+            missed: 1,
+            epoch: 4,
+            lease_left: Duration::from_secs(7),
+            is_open,
+            silent: &[("zone cdn.example".to_owned(), "refused".to_owned())],
+        };
+        let text = page(world, &governed).text().to_owned();
+        let line = text.lines().find(|line| line.starts_with(name) && line[name.len()..].starts_with(' '));
+        line.map(|line| line[name.len() + 1..].parse::<f64>().unwrap())
+    };
+    let mut figure = |is_open: bool, name: &str| figure(&mut world, &mut controller, is_open, name);
+    let cell = "region=\"r0\",class=\"c0\"";
+    for (name, value) in [
+        ("forebay_live_orders_total{order=\"create\",outcome=\"done\"}".to_owned(), 2.0),
+        (format!("forebay_live_machines{{{cell},state=\"ready\"}}"), 2.0),
+        (format!("forebay_live_machines{{{cell},state=\"failed\"}}"), 0.0),
+        (format!("forebay_live_machines_wanted{{{cell},by=\"planned\"}}"), 2.0),
+        ("forebay_live_lease_epoch".to_owned(), 4.0),
+        ("forebay_live_kill_switch_open".to_owned(), 1.0),
+        ("forebay_live_ticks_total".to_owned(), 11.0),
+        ("forebay_live_ticks_missed_total".to_owned(), 1.0),
+        ("forebay_live_tick_duration_seconds".to_owned(), 0.003),
+        ("forebay_live_cost_per_hour".to_owned(), 0.2),
+        ("forebay_live_budget_per_hour".to_owned(), 9.5),
+        ("forebay_live_silent{source=\"zone cdn.example\"}".to_owned(), 1.0),
+        ("forebay_live_coverage_ratio".to_owned(), 1.0),
+        ("forebay_live_orders_out".to_owned(), 0.0),
+    ] {
+        assert_eq!(figure(true, &name), Some(value), "{name}");
+    }
+    assert_eq!(figure(false, "forebay_live_kill_switch_open"), Some(0.0));
+    let age = figure(true, "forebay_live_sight_age_seconds{sight=\"link of r0\"}").expect("it was looked at");
+    assert!((0.0..=3.0).contains(&age), "{age}");
+    assert_eq!(figure(true, "forebay_live_orders_total{order=\"create\",outcome=\"refused\"}"), None);
+
+    // What is not let through is counted as such, and said.
+    lab.is_closed.store(true, Ordering::SeqCst);
+    lab.tell(3);
+    lab.run(&mut world, &mut controller, 60);
+    assert!(world.counts().refused.values().sum::<u64>() == world.counts().stopped && world.counts().stopped > 0);
+    assert!(world.take_remarks().iter().any(|remark| matches!(remark, Remark::Order { is_refused: true, .. })));
+    assert!(world.take_remarks().is_empty());
+}
+
+#[test]
 fn an_image_that_is_missing_costs_no_capacity_that_stands() {
     let lab = Lab::new(1, 1, LIVE);
     let (mut world, mut controller) = lab.world(Book::unkept());

@@ -186,7 +186,11 @@ pub struct Binding {
 impl Binding {
     /// What the footer says of it in a scene.
     pub fn short(&self, scene: &Scene) -> &'static str {
-        if self.action == Action::Quit && scene.is_operated { "stop" } else { self.short }
+        match self.action {
+            Action::Quit if scene.is_operated => "stop",
+            Action::Pause if scene.follows.is_some() => "hold view",
+            _ => self.short,
+        }
     }
 
     /// What the help says of it in a scene.
@@ -303,7 +307,13 @@ pub fn action_of(event: &KeyEvent) -> Option<Action> {
 pub fn footer(scene: &Scene) -> Vec<&'static Binding> {
     let mut offered: Vec<&Binding> = of(scene).filter(|binding| binding.footer.is_some()).collect();
     // Where production is operated, that comes before looking about.
-    offered.sort_by_key(|binding| (binding.group != Group::Operation, binding.footer));
+    let rank = |binding: &Binding| match binding.action {
+        _ if !scene.is_operated => 0,
+        Action::Yes | Action::Kill => 0,
+        Action::Quit | Action::Help => 1,
+        _ => 2,
+    };
+    offered.sort_by_key(|binding| (rank(binding), binding.footer));
     offered
 }
 

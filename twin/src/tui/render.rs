@@ -56,7 +56,8 @@ pub fn render(app: &App, frame: &mut Frame<'_>) {
 
 fn draw_content(app: &App, pane: Pane, area: Rect, buffer: &mut Buffer) {
     let waits = app.sides().iter().all(|side| side.tick.is_none());
-    if waits && !matches!(pane, Pane::Map | Pane::Orders | Pane::Alerts) {
+    let is_told_at_once = matches!(pane, Pane::Map | Pane::Orders) || (pane == Pane::Alerts && app.standing.is_some());
+    if waits && !is_told_at_once {
         let text = if app.snapshot.is_some() { "before the first tick" } else { "starting" };
         put(buffer, app.look, area.x, area.y, area.right(), text, Tone::Dim);
         return;

@@ -3,7 +3,7 @@
 mod orders;
 mod score;
 
-use forebay_world::{HostId, LinkEnds, LinkUse, RegionId, SliceUse, Topology, VmSeen, VmState};
+use forebay_world::{HostId, LinkEnds, LinkUse, RegionId, SliceUse, Timestamp, Topology, VmSeen, VmState};
 
 use super::app::{App, Level};
 use super::figures::{count, percent, short, span};
@@ -271,7 +271,8 @@ fn slices(look: Look, topology: &Topology, tick: &Tick) -> Table {
 fn alerts(app: &App) -> Table {
     let columns = vec![Column::left("at", 0), Column::left("what", 0)];
     let clock = app.clock();
-    let several_days = app.scene.end.since(app.scene.start) > forebay_world::Duration::from_hours(24);
+    let end = if app.scene.end == Timestamp::MAX { clock } else { app.scene.end };
+    let several_days = end.since(app.scene.start) > forebay_world::Duration::from_hours(24);
     let row = |alert: &super::alert::Alert| {
         let (glyph, tone) = app.look.severity(alert.severity);
         let time = super::figures::minute(alert.at);

@@ -245,5 +245,6 @@ impl Drop for Screen {
 
 fn give_back() {
     let _ = execute!(io::stdout(), DisableMouseCapture);
-    ratatui::restore();
+    // Not `restore`, which panics where stderr has gone with the terminal.
+    let _ = ratatui::try_restore();
 }

@@ -1,5 +1,6 @@
 //! What there is to say to whoever runs this: on stderr, and while the terminal UI has the screen, among its alerts.
 
+use std::io::{self, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -39,9 +40,14 @@ impl Voice {
     /// Says something.
     pub(super) fn say(&self, severity: Severity, text: &str) {
         if !self.0.has_screen.load(Ordering::SeqCst) {
-            eprintln!("{}: {text}", self.0.name);
+            self.write(text);
         }
         self.show(severity, text);
+    }
+
+    /// Writes a line to stderr. Where that has gone, with its terminal, nobody is left to be told, and all else goes on.
+    pub(super) fn write(&self, text: &str) {
+        let _ = writeln!(io::stderr().lock(), "{}: {text}", self.0.name);
     }
 
     /// Says what went wrong.
