@@ -219,6 +219,41 @@ fn sockets_that_are_not_free_yet_are_taken_over_when_they_are() {
     assert!(status.success(), "{said}");
 }
 
+/// A name server that writes a log is heard as one that sends dnstap; one that writes none is said, and counts as not heard.
+#[test]
+fn logs_of_name_servers_are_followed() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("queries.log");
+    let dnstap = format!("dnstap = [\"unix:{}/tap.sock\"]\n", folder.path().display());
+    let table = format!("[[dns.log]]\npath = \"{}\"\n\n[dns.geography]", log.display());
+    let changes = [("period = \"5 s\"", "period = \"1 s\""), (&*dnstap, ""), ("[dns.geography]", &*table)];
+    let path = file(folder.path(), &changes);
+    let patience = Duration::from_secs(60);
+    let mut instance = Instance::start(None, &path, &folder.path().join("log"));
+    instance.hear(&format!("log {} is not seen: it is not there", log.display()), patience);
+    let mut out = fs::File::create(&log).unwrap();
+    let mut ask = |count: usize| {
+        let now = jiff::Timestamp::now();
+        for port in 0..count {
+            let client = format!("192.0.2.1#{}", 40_000 + port);
+            writeln!(
+                out,
+                "{now:.3} client @0x7f {client} (video.cdn.test): query: video.cdn.test IN A -E(0) (192.0.2.53)"
+            )
+            .unwrap();
+        }
+    };
+    ask(1);
+    instance.hear(&format!("log {} is seen again", log.display()), patience);
+    instance.hear("; 1 queries; ", patience);
+    assert!(!instance.said().contains("not followed"), "{}", instance.said());
+    ask(17);
+    instance.hear("; 17 queries; ", patience);
+    instance.signal("TERM");
+    let (status, said) = instance.end(patience);
+    assert!(status.success(), "{said}");
+}
+
 fn scrape(address: SocketAddr) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: forebay\r\n\r\n").unwrap();
