@@ -377,6 +377,8 @@ fn a_yes_is_typed_in_full_and_handed_on_as_it_stands() {
         reader.press(keys);
         assert_eq!(reader.effects.last(), Some(&Effect::Answer(line.to_owned())), "{keys:?}");
     }
+    reader.tell(Msg::Key(KeyEvent::new(KeyCode::Char('z'), KeyModifiers::CONTROL)));
+    assert!(!reader.effects.contains(&Effect::Suspend), "who is stopped renews no lease");
     let before = reader.effects.len();
     reader.press("yes all\u{1b}");
     assert_eq!(reader.effects.len(), before, "what was not ended is not said");

@@ -289,6 +289,8 @@ pub fn applies(action: Action, scene: &Scene) -> bool {
     match action {
         Action::Faster | Action::Slower | Action::StepEvent | Action::Compare => scene.follows.is_none(),
         Action::Yes | Action::Kill => scene.is_operated,
+        // Who is stopped renews no lease.
+        Action::Suspend => !scene.is_operated,
         _ => true,
     }
 }
