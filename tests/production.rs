@@ -91,6 +91,7 @@ const SLIPS: &[(&str, &str, &str)] = &[
     ("mode-of-unknown-cell", "\"ams/video\", mode", "\"ams/vidoe\", mode"),
     ("disruption", "share = 0.2", "share = 2"),
     ("lease", "disruption = {", "lease = { duration = \"10 s\", renew_every = \"4 s\" }\ndisruption = {"),
+    ("keep", "keep = \"30 d\"", "keep = \"12 h\""),
     ("metrics", "listen = \"127.0.0.1:9753\"", "listen = \"9753\""),
     ("incumbent", "flavour = \"edge-4\"\n", "flavour = \"edge\"\n"),
     ("no-toml", "[controller]", "[controller"),

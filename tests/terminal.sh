@@ -58,6 +58,55 @@ tmux send-keys -t t "clear; stty -a | grep -o -- ' echo' | head -n 1; echo left 
 shows 'left with 0'
 tmux capture-pane -t t -p | grep -q '^ echo' || fail "the terminal does not echo any more"
 
+# Production of which nothing is there: it says so, and does nothing.
+sed -e "s#@RUN@#$work#g; s#@PORT@#9#; s#@OWNER@#forebay-nowhere#; s#@OVS@#$work/db.sock#; s#@KERNEL@#/nowhere/vmlinuz#" \
+  -e "s#@INITRD@#/nowhere/initrd#; /^\[\[event\]\]/,/^uplift/d; s#period = \"5 s\"#period = \"1 s\"#" \
+  tests/live/edge.toml >"$work/edge.toml"
+echo 'hmac-sha256:steer:c3RlZXJpbmctaXMtdGVzdGVkLXdpdGgtdGhpcw==' >"$work/dns.key"
+chmod 600 "$work/dns.key"
+
+echo "live mode is operated: yes is typed, the kill switch takes a word, and q leaves machines alone"
+tmux send-keys -t t "clear; $forebay live $work/edge.toml" Enter
+shows ' LIVE '
+shows 'kill switch'
+tmux resize-window -t t -x 160 -y 50
+shows 'how it stands'
+tmux send-keys -t t 'yes vm-7' Enter
+shows 'nothing is proposed for vm-7'
+tmux send-keys -t t K
+shows 'type kill to let nothing be written'
+tmux send-keys -t t K Enter
+shows 'nothing was done'
+[ ! -e "$work/state/kill-switch.json" ] || fail "two keys closed the kill switch"
+tmux send-keys -t t K
+tmux send-keys -t t 'kill' Enter
+shows 'KILL SWITCH CLOSED'
+[ -e "$work/state/kill-switch.json" ] || fail "it is not noted that the kill switch is closed"
+tmux send-keys -t t q
+shows 'machines stay as they are'
+tmux send-keys -t t "clear; echo left with \$?" Enter
+shows 'left with 0'
+
+echo "live mode ends when its terminal goes, and another need not wait"
+rm "$work/state/kill-switch.json"
+tmux new-session -d -s gone -x 80 -y 24 "exec $forebay live $work/edge.toml"
+pid=$(tmux display-message -t gone -p '#{pane_pid}')
+for _ in $(seq 600); do
+  if tmux capture-pane -t gone -p | grep -qF ' LIVE '; then break; fi
+  sleep 0.1
+done
+tmux kill-session -t gone
+for _ in $(seq 600); do
+  if ! kill -0 "$pid" 2>/dev/null; then break; fi
+  sleep 0.1
+done
+if kill -0 "$pid" 2>/dev/null; then
+  kill -9 "$pid"
+  fail "live mode outlives its terminal"
+fi
+timeout 60 "$forebay" live "$work/edge.toml" --headless --for 1s </dev/null >"$work/live" 2>&1 || fail "no other takes over"
+grep -q 'writes, in epoch 3' "$work/live" && ! grep -q 'waits' "$work/live" || { cat "$work/live"; fail "it was waited for"; }
+
 echo "the UI ends when its terminal goes"
 tmux send-keys -t t "clear; exec $forebay run scenarios/flash-crowd.toml" Enter
 shows 'flash-crowd'

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration as Wall;
 
+use forebay::tui::alert::{Alert, Severity};
 use forebay::tui::layout::SMALLEST;
 use forebay::tui::player::Rest;
 use forebay::tui::render::render;
 use forebay::tui::scripted::Scripted;
-use forebay::tui::{App, Command, Effect, Look, MakeEngine, Msg, Player, Speed, Theme};
+use forebay::tui::{App, Command, Effect, Look, MakeEngine, Msg, Player, Scene, Speed, Standing, Theme};
 use forebay_world::{Duration, Timestamp};
 use proptest::prelude::*;
 use ratatui::Terminal;
@@ -26,7 +27,30 @@ struct Reader {
 
 impl Reader {
     fn new(columns: u16, rows: u16, look: Look) -> Reader {
-        let (scene, _) = Scripted::demo("predictive", 7);
+        Reader::of(|_| {}, columns, rows, look)
+    }
+
+    /// Production, as shadow mode shows it.
+    fn watching(columns: u16, rows: u16, look: Look) -> Reader {
+        let watched = |scene: &mut Scene| {
+            (scene.follows, scene.policies) = (Some("SHADOW"), Vec::new());
+        };
+        Reader::of(watched, columns, rows, look)
+    }
+
+    /// Production, as live mode shows it.
+    fn operating(columns: u16, rows: u16, look: Look) -> Reader {
+        let operated = |scene: &mut Scene| {
+            (scene.follows, scene.policies, scene.is_operated) = (Some("LIVE"), Vec::new(), true);
+        };
+        let mut reader = Reader::of(operated, columns, rows, look);
+        reader.tell(Msg::Standing(Arc::new(standing())));
+        reader
+    }
+
+    fn of(change: impl FnOnce(&mut Scene), columns: u16, rows: u16, look: Look) -> Reader {
+        let (mut scene, _) = Scripted::demo("predictive", 7);
+        change(&mut scene);
         let scene = Arc::new(scene);
         let make: MakeEngine = Box::new(|policy| Ok(Box::new(Scripted::demo(policy, 7).1)));
         let player = Player::new(Arc::clone(&scene), "predictive", make, Speed::Max, false).expect("policy exists");
@@ -91,6 +115,39 @@ impl Reader {
     }
 }
 
+/// What stands of production on a busy evening.
+fn standing() -> Standing {
+    let at: Timestamp = "2026-06-14T18:30:04Z".parse().expect("a time");
+    let alert = |number: u64, seconds: u64, severity, text: &str| Alert {
+        number,
+        at: at.saturating_sub(Duration::from_secs(seconds)),
+        severity,
+        region: None,
+        class: None,
+        text: text.to_owned(),
+    };
+    Standing {
+        at,
+        closed: None,
+        halted: None,
+        lease: (3, "process 4711 on ctl-1".to_owned(), 8.4),
+        budget: (41.5, Some(60.0)),
+        over: (1204, 3, 2),
+        proposals: vec![
+            ("vm-71".to_owned(), "launch in lon/video: p95 of 4210 sessions in 2 to 4 min".to_owned()),
+            ("vm-12".to_owned(), "drain in nyc/download: 12 machines for 40 sessions".to_owned()),
+        ],
+        out: vec![("lon-002".to_owned(), "create vm-70".to_owned(), at.saturating_sub(Duration::from_secs(12)))],
+        held: vec![("vm-9".to_owned(), "clients may still be on their way".to_owned())],
+        breakers: vec![("fra-001".to_owned(), 5, at + Duration::from_secs(40), true)],
+        alerts: Arc::new(vec![
+            alert(0, 300, Severity::Warning, "link of fra is not seen: connection refused"),
+            alert(1, 200, Severity::Clear, "link of fra is seen again"),
+            alert(2, 20, Severity::Notice, "would launch vm-71 in lon/video; type: yes vm-71"),
+        ]),
+    }
+}
+
 const SIZES: [(u16, u16); 4] = [(160, 50), (120, 40), (80, 24), (40, 12)];
 
 /// Half past six: the crowd is there, a host and a telemetry gap are behind.
@@ -142,7 +199,9 @@ fn a_decision_explained() {
 fn the_help_holds_the_whole_key_table() {
     let mut reader = Reader::new(160, 50, Look::default());
     let text = reader.press("?").text();
-    for binding in forebay::tui::keys::KEYS {
+    let (scene, _) = Scripted::demo("predictive", 7);
+    assert!(forebay::tui::keys::of(&scene).count() > 30);
+    for binding in forebay::tui::keys::of(&scene) {
         assert!(text.contains(binding.help) && text.contains(&binding.label(false)), "{}", binding.help);
     }
     insta::assert_snapshot!("help", text);
@@ -278,6 +337,89 @@ fn a_table_is_written_as_it_is_filtered() {
     assert!(lines.len() == 2 && lines[1].contains("fra,"), "{contents}");
 }
 
+#[test]
+fn production_that_is_acted_on_at_every_size() {
+    for (columns, rows) in SIZES {
+        let mut reader = Reader::operating(columns, rows, Look::default());
+        insta::assert_snapshot!(format!("live-{columns}x{rows}"), reader.press(CROWD).text());
+    }
+}
+
+#[test]
+fn its_orders_on_the_whole_screen() {
+    let mut reader = Reader::operating(120, 40, plain());
+    insta::assert_snapshot!("live-orders", reader.press(CROWD).press("\t\t\t\n").text());
+}
+
+#[test]
+fn a_kill_switch_is_closed_by_a_word_and_by_nothing_less() {
+    let mut reader = Reader::operating(80, 24, Look::default());
+    for keys in ["K", "\u{1b}", "KK\n", "K\n", "Kkil\n", "kill\n", "K kill it\n", "K\u{1b}kill\n"] {
+        reader.press(keys);
+        assert!(!reader.effects.contains(&Effect::CloseKillSwitch), "{keys:?}");
+    }
+    reader.press("\u{1b}K");
+    assert!(reader.text().contains("type kill to let nothing be written any more"), "{}", reader.text());
+    reader.press("kill\n");
+    assert_eq!(reader.effects.iter().filter(|effect| **effect == Effect::CloseKillSwitch).count(), 1);
+    for (columns, rows) in SIZES {
+        let mut reader = Reader::operating(columns, rows, Look::default());
+        let closed = Standing { closed: Some("kill switch closed by a signal".to_owned()), ..standing() };
+        reader.press(CROWD).tell(Msg::Standing(Arc::new(closed)));
+        assert!(reader.text().contains("LIVE: KILL SWITCH CLOSED"), "{}", reader.text());
+    }
+}
+
+#[test]
+fn a_yes_is_typed_in_full_and_handed_on_as_it_stands() {
+    let mut reader = Reader::operating(80, 24, Look::default());
+    for (keys, line) in [("yes vm-71\n", "yes vm-71"), ("yes all\n", "yes all"), ("y\n", "y"), ("yup\n", "yup")] {
+        reader.press(keys);
+        assert_eq!(reader.effects.last(), Some(&Effect::Answer(line.to_owned())), "{keys:?}");
+    }
+    reader.tell(Msg::Key(KeyEvent::new(KeyCode::Char('z'), KeyModifiers::CONTROL)));
+    assert!(!reader.effects.contains(&Effect::Suspend), "who is stopped renews no lease");
+    let before = reader.effects.len();
+    reader.press("yes all\u{1b}");
+    assert_eq!(reader.effects.len(), before, "what was not ended is not said");
+    assert!(reader.text().contains("2 wait for a yes"), "{}", reader.text());
+}
+
+#[test]
+fn what_is_followed_goes_at_its_own_pace_and_what_is_watched_is_not_operated() {
+    for (operated, mut reader) in
+        [(true, Reader::operating(160, 50, Look::default())), (false, Reader::watching(160, 50, Look::default()))]
+    {
+        let text = reader.press(CROWD).text();
+        let footer = text.lines().last().expect("a footer").to_owned();
+        for word in ["faster", "slower", "event", "compare", "explain"] {
+            assert_eq!(footer.contains(word), word == "explain", "{word}: {footer}");
+        }
+        assert_eq!(footer.contains("K kill switch") && footer.contains("q stop"), operated, "{footer}");
+        let before = reader.effects.len();
+        let shown = reader.press("+-.c").text();
+        assert!(reader.effects[before..].is_empty() && shown == text, "{:?}", &reader.effects[before..]);
+        if !operated {
+            reader.press("Kkill\nyes all\n");
+            assert!(!reader.effects.contains(&Effect::CloseKillSwitch));
+            assert!(!reader.effects.iter().any(|effect| matches!(effect, Effect::Answer(_))));
+        }
+        let help = reader.press("?").text();
+        assert_eq!(help.contains("close the kill switch"), operated);
+        assert!(!help.contains("ten times as fast"), "{help}");
+    }
+}
+
+#[test]
+fn that_production_goes_on_is_said_while_the_screen_stands() {
+    let mut reader = Reader::operating(80, 24, Look::default());
+    let text = reader.press(CROWD).text();
+    assert!(text.starts_with(" LIVE, screen stands "), "{text}");
+    assert!(!text.contains("PAUSED") && !text.contains("missed"), "{text}");
+    let mut reader = Reader::operating(40, 12, plain());
+    assert!(reader.press(CROWD).press("\t\t\t").text().is_ascii());
+}
+
 fn any_message() -> impl Strategy<Value = Msg> {
     let code = prop_oneof![
         8 => prop::char::range(' ', '~').prop_map(KeyCode::Char),
@@ -316,8 +458,11 @@ proptest! {
         size in prop::sample::select(SIZES.to_vec()),
         ascii: bool,
         begin in prop::sample::select(vec!["", "n", CROWD]),
+        operated: bool,
     ) {
-        let mut reader = Reader::new(size.0, size.1, Look { ascii, ..Look::default() });
+        let look = Look { ascii, ..Look::default() };
+        let mut reader =
+            if operated { Reader::operating(size.0, size.1, look) } else { Reader::new(size.0, size.1, look) };
         reader.press(begin);
         for message in messages {
             reader.tell(message);

@@ -29,6 +29,7 @@
 //! | [`kill_switch`] | one thing an operator does, and nothing is written any more |
 //! | [`ledger`] | records that outlive a crash |
 //! | [`audit`] | who wrote what, when and why, in a chain that nobody changes unseen |
+//! | [`past_terms`] | audits and journals of terms that are long over go |
 //!
 //! Every file may be gzip, every error names file and place ([`ReadError`]), and no content makes a reader panic.
 //! A client's address stays in memory while it is looked up; what leaves a reader for longer is a prefix of at
@@ -67,6 +68,7 @@ pub mod metrics;
 pub mod name_classes;
 pub mod netlink;
 pub mod ovsdb;
+pub mod past_terms;
 mod pcap;
 mod powerdns;
 pub mod prefix;

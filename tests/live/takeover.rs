@@ -68,6 +68,7 @@ fn of_two_instances_one_writes_and_one_that_wakes_too_late_does_not() {
     // The second is paused, with something to do that it does not know of yet.
     let mut third = edge.instance("third.log");
     third.hear("waits: ", PATIENCE);
+    // What it had done before is noted: an order that is over is heard of at the next beat.
     wait_for_calm(&mut trail);
     second.signal("STOP");
     let stopped = Instant::now();
@@ -103,6 +104,15 @@ fn of_two_instances_one_writes_and_one_that_wakes_too_late_does_not() {
     assert_eq!(edge.records().len(), 1, "capacity stands when nobody writes");
     assert!(edge.get(&address, "/health"));
     edge.assert_journal_replays();
+}
+
+/// Waits until nothing is noted for a second.
+fn wait_for_calm(trail: &mut Trail) {
+    wait_for("nothing is under way", || {
+        let calm = trail.news().is_empty();
+        std::thread::sleep(Duration::from_secs(1));
+        calm && trail.news().is_empty()
+    });
 }
 
 fn last_line(said: &str) -> &str {

@@ -18,6 +18,7 @@ mod answers;
 mod book;
 mod crew;
 mod hands;
+mod page;
 mod release;
 mod shape;
 mod staff;
@@ -27,10 +28,11 @@ mod world;
 pub use book::{Book, BookError, Entry, Memory};
 pub use crew::{Crew, Ended, Hands, Inline, Threads};
 pub use hands::{AnswerHands, Did, Hand, LinkHands, MachineHands, Opener, WarmHands};
+pub use page::{Governed, page};
 pub use release::{Proposal, Release};
 pub use staff::{hands, responder};
 pub use terms::{ground, limits};
-pub use world::{Counts, LiveWorld};
+pub use world::{Counts, LiveWorld, OnBeat, Out, Remark};
 
 use std::sync::Arc;
 

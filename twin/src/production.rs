@@ -98,6 +98,8 @@ pub struct Production {
     pub lease: LeaseTerms,
     /// What is older counts as not seen.
     pub freshness: Duration,
+    /// How long audits and journals of terms that are over are kept.
+    pub keep: Duration,
     /// Feeds of events.
     pub feeds: Vec<Feed>,
     /// Events that the file announces.
@@ -234,6 +236,8 @@ fn check(spec: &ProductionSpec, text: &str, folder: &Path, findings: &mut Findin
     let lease = live::check_lease(&spec.live, findings);
     let incumbents = live::check_incumbents(spec, &site, findings);
     health::within(&spec.live.freshness, "freshness", Duration::from_secs(1), Duration::from_hours(24), findings);
+    let day = Duration::from_hours(24);
+    health::within(&spec.live.keep, "keep", day, day * 3650, findings);
     let mut remarks = Vec::new();
     let metrics = check_metrics(spec, &mut remarks, findings);
     if !whole {
@@ -265,6 +269,7 @@ fn check(spec: &ProductionSpec, text: &str, folder: &Path, findings: &mut Findin
         rollout,
         lease,
         freshness: *spec.live.freshness.get_ref(),
+        keep: *spec.live.keep.get_ref(),
         feeds,
         events,
         metrics,

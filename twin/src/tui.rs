@@ -8,12 +8,14 @@
 //!   Engine ─▶ Player ──latest Snapshot──▶ App::update ─▶ render ─▶ terminal
 //!               ▲                             │
 //!               └─────────── Command ─────────┘
+//!                           Desk ─▶ App ─▶ Desk        where production is acted on
 //! ```
 //!
 //! [`App::update`] and [`render`](render::render) are pure. The clock that paces a run is given by the caller.
 
 pub mod alert;
 pub mod app;
+pub mod desk;
 pub mod engine;
 mod figures;
 pub mod follow;
@@ -36,6 +38,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration as Wall;
 
 pub use app::{App, Effect, Msg};
+pub use desk::{Desk, Standing};
 pub use engine::Engine;
 pub use follow::{Feed, Follower};
 pub use look::{Look, Theme};
@@ -60,6 +63,8 @@ pub struct TuiOptions {
     pub wall: fn() -> Wall,
     /// Leave when it becomes true: set by whoever handles signals.
     pub stop: Arc<AtomicBool>,
+    /// Where production is acted on: what stands, and who takes what is typed.
+    pub desk: Option<Box<dyn Desk>>,
 }
 
 /// Why the terminal UI had to end.

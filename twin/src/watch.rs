@@ -10,16 +10,20 @@
 mod announced;
 mod board;
 mod health;
+mod hearing;
 mod look;
 mod names;
 mod pace;
+pub mod page;
 mod queries;
+mod repeat;
 mod usage;
 mod watchers;
 
 pub use announced::{EventWatch, FeedReader};
 pub use board::{Board, Look, Targets};
 pub use health::HealthWatch;
+pub use hearing::{Hearing, Tell};
 pub use look::{AnswersSeen, Asked, HypervisorSeen, LinkSeen, look_at_answers, look_at_hypervisor, look_at_link};
 pub use names::Names;
 pub use pace::Pace;

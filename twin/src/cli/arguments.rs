@@ -69,9 +69,18 @@ pub(super) struct LiveOptions {
     /// End after so long; machines stay as they are
     #[arg(long = "for", value_name = "SPAN")]
     pub(super) span: Option<Duration>,
+    /// Do not open the terminal UI: a line a tick, and yes is read from stdin
+    #[arg(long)]
+    pub(super) headless: bool,
     /// Print one JSON object a tick
     #[arg(long)]
     pub(super) json: bool,
+    /// Terminal UI: colours: safe, dark, light or high-contrast; NO_COLOR for none
+    #[arg(long, default_value = "safe", hide_default_value = true)]
+    pub(super) theme: Theme,
+    /// Terminal UI: draw with ASCII only
+    #[arg(long)]
+    pub(super) ascii: bool,
 }
 
 #[derive(Args, Debug)]

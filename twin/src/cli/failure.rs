@@ -38,6 +38,11 @@ impl Failure {
         let _ = io::stderr().lock().write_all(self.text(for_terminal).as_bytes());
     }
 
+    /// In one line, without colours.
+    pub(super) fn line(&self) -> String {
+        self.text(false).split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
     fn text(&self, for_terminal: bool) -> String {
         let (chain, hint) = match self {
             Failure::ReaderGone => return String::new(),

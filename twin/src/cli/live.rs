@@ -1,40 +1,45 @@
 //! `forebay live`: production, acted on.
 
-use std::cell::RefCell;
-use std::fs::{self, File};
-use std::io::{self, BufRead, BufWriter, Write};
-use std::ops::ControlFlow;
+mod attendant;
+mod counter;
+mod stage;
+mod teller;
+mod voice;
+mod yes;
+
+use std::fs;
+use std::io::{self, IsTerminal as _};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration as Wait, SystemTime};
 
 use anyhow::{Context, anyhow};
-use forebay_adapters::audit::Audit;
-use forebay_adapters::dnstap_listener::{DnstapListener, ListenError, ListenOptions};
 use forebay_adapters::kill_switch::KillSwitch;
 use forebay_adapters::lease::{Acquired, Holder, Lease, Term};
-use forebay_adapters::ledger::LedgerError;
-use forebay_adapters::steering::rfc2136::WriterTerm;
-use forebay_world::{Duration, Observation, Plan, Timestamp, VmId, VmState};
-use serde_json::json;
+use forebay_world::{Duration, Timestamp};
 
 use super::arguments::LiveOptions;
-use super::{Answer, Failure, interrupt, print};
-use crate::controller::{Controller, Start};
-use crate::decision::Decision;
-use crate::drive::drive;
-use crate::journal::{Header, Journal};
-use crate::live::{self, Book, BookError, GateMaker, LiveWorld, Release, Threads};
+use super::{Answer, Failure, interrupt, watch};
+use crate::live::{LiveWorld, Release, Threads};
 use crate::policy::{self, Knowledge};
-use crate::production::Production;
-use crate::watch::{Board, Clock, EventWatch, HealthWatch, Pace, QueryWatch};
+use crate::production::{Mandate, Production};
+use crate::tui::alert::Severity;
+use crate::tui::{self, Feed, Follower, Scene, TuiOptions};
+use crate::watch::Pace;
+use stage::{Parts, Stage};
+use teller::Told;
+use voice::Voice;
+
+/// Production, as it is acted on from here.
+type World = LiveWorld<Wall, Threads>;
 
 pub(super) fn run(options: &LiveOptions) -> Result<Answer, Failure> {
     let production = Arc::new(Production::load(&options.file)?);
+    let voice = Voice::of(&production.name);
     for remark in &production.remarks {
-        eprintln!("{}: {remark}", production.name);
+        voice.write(remark);
     }
     if !production.may_write() {
         return Err(Failure::Other(
@@ -47,17 +52,31 @@ pub(super) fn run(options: &LiveOptions) -> Result<Answer, Failure> {
     let knowledge = Knowledge::default();
     let config = Release::confine(&production.mandates, &production.topology, &production.controller);
     let policy = policy::build(&production.policy, &config, &production.topology, &knowledge)?;
-    let over = interrupt::requested();
+    let is_shown = !options.headless && !options.json && io::stdin().is_terminal() && io::stdout().is_terminal();
+    // Whatever becomes of the terminal, orders that are out are waited for, and the lease is given back.
+    let settled = Arc::new(AtomicBool::new(false));
+    let over = if is_shown {
+        interrupt::requested_after(Arc::clone(&settled), Wait::from_secs(2))
+    } else {
+        interrupt::requested()
+    };
     let kill_switch = kill_switch(&production)?;
-    let Some(term) = acquire(&production, &over)? else { return Ok(Answer::Interrupted) };
-    eprintln!("{}: writes, in epoch {}", production.name, term.epoch());
+    let Some(term) = acquire(&production, &voice, &over)? else { return Ok(Answer::Interrupted) };
+    voice.write(&format!("writes, in epoch {}", term.epoch()));
     let alive = Arc::new(AtomicU64::new(wall().as_nanos()));
-    let keeper = keep(&term, &production, &alive, &over);
+    let keeper = keep(&term, &voice, &alive, &over);
     let pace = Wall { over: Arc::clone(&over), alive };
-    let result = govern(&production, config, policy, &knowledge, &term, &kill_switch, pace, options);
+    let told = match (is_shown, options.json) {
+        (true, _) => Told::Screen(Feed::default()),
+        (false, true) => Told::Json,
+        (false, false) => Told::Line,
+    };
+    let parts = Parts { production: &production, config, policy, knowledge, term: &term, kill_switch: &kill_switch };
+    let stage = Stage::open(parts, pace, voice, told, options.span);
+    let result = stage.and_then(|stage| if is_shown { show(stage, options, &over, &settled) } else { stage.govern() });
     over.store(true, Ordering::SeqCst);
     let lost = keeper.join().unwrap_or_else(|_| Some("the lease's keeper has panicked".to_owned()));
-    match (result, lost) {
+    let answer = match (result, lost) {
         (Err(failure), _) => Err(failure),
         (Ok(()), Some(why)) => Err(Failure::Other(
             anyhow!("{}: the lease is lost: {why}", production.name),
@@ -67,6 +86,63 @@ pub(super) fn run(options: &LiveOptions) -> Result<Answer, Failure> {
             let _ = term.release();
             Ok(Answer::Yes)
         }
+    };
+    settled.store(true, Ordering::SeqCst);
+    answer
+}
+
+/// The terminal UI, until its reader leaves or it is over; then orders that are out are waited for.
+fn show(stage: Stage, options: &LiveOptions, over: &Arc<AtomicBool>, settled: &Arc<AtomicBool>) -> Result<(), Failure> {
+    let (production, voice) = (Arc::clone(&stage.production), stage.voice.clone());
+    let is_live = production.mandates.contains(&Mandate::Live);
+    let start = stage.began;
+    let scene = Scene {
+        topology: Arc::clone(&production.topology),
+        scenario: production.name.clone(),
+        seed: 0,
+        start,
+        end: stage.until,
+        window: production.controller.period,
+        policies: Vec::new(),
+        follows: Some(if is_live { "LIVE" } else { "ADVISE" }),
+        is_operated: true,
+    };
+    let shown = TuiOptions {
+        desk: Some(Box::new(stage.counter())),
+        ..watch::followed(scene, &production.policy, options.theme, options.ascii, Arc::clone(over))
+    };
+    let Told::Screen(feed) = &stage.teller.told else { unreachable!("who has a screen is told there") };
+    let feed = feed.clone();
+    let mut first = Some(Follower::new(&feed, start));
+    voice.set_screen(true);
+    let ended = EndOnDrop(Arc::clone(over), Arc::clone(settled));
+    let thread = thread::Builder::new().name("live".to_owned()).spawn(move || {
+        let _ended = ended;
+        stage.govern()
+    });
+    let thread = thread.context("no thread can be started")?;
+    let make = move |_: &str| {
+        let follower = first.take().ok_or_else(|| "what is followed has one policy only".to_owned())?;
+        Ok(Box::new(follower) as Box<dyn tui::Engine>)
+    };
+    // Whatever the screen does, what is out is waited for.
+    let seen = catch_unwind(AssertUnwindSafe(|| tui::run(shown, make)));
+    over.store(true, Ordering::SeqCst);
+    voice.set_screen(false);
+    voice.write("ends; orders that are out are waited for, and machines stay as they are");
+    let result = thread.join().map_err(|_| anyhow!("live mode has failed; what it said is above"))?;
+    result?;
+    let seen = seen.map_err(|_| anyhow!("the terminal UI has failed; what it said is above"))?;
+    seen.map_err(|error| Failure::Other(error.into(), "use --headless for one line a tick".to_owned()))
+}
+
+/// Ends all when it is dropped, also by a panic; and says that nothing is out any more.
+struct EndOnDrop(Arc<AtomicBool>, Arc<AtomicBool>);
+
+impl Drop for EndOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+        self.1.store(true, Ordering::SeqCst);
     }
 }
 
@@ -98,7 +174,7 @@ fn kill_switch(production: &Production) -> Result<KillSwitch, Failure> {
 }
 
 /// Waits for the lease; `None` when it was told to end meanwhile.
-fn acquire(production: &Production, over: &AtomicBool) -> Result<Option<Term>, Failure> {
+fn acquire(production: &Production, voice: &Voice, over: &AtomicBool) -> Result<Option<Term>, Failure> {
     let holder = Holder::here().context("this machine does not say who it is")?;
     let hint = || "is the state folder this user's, and on a local file system?".to_owned();
     let mut lease = Lease::open(&production.state, holder, production.lease)
@@ -112,7 +188,7 @@ fn acquire(production: &Production, over: &AtomicBool) -> Result<Option<Term>, F
                 if rounds.is_multiple_of(20) {
                     let now = waiting.to_string();
                     if now != said {
-                        eprintln!("{}: waits: {now}", production.name);
+                        voice.write(&format!("waits: {now}"));
                         said = now;
                     }
                 }
@@ -129,11 +205,11 @@ fn acquire(production: &Production, over: &AtomicBool) -> Result<Option<Term>, F
 /// A loop that hangs must lose its lease, though this thread does not hang with it.
 fn keep(
     term: &Term,
-    production: &Production,
+    voice: &Voice,
     alive: &Arc<AtomicU64>,
     over: &Arc<AtomicBool>,
 ) -> thread::JoinHandle<Option<String>> {
-    let (term, over, alive, name) = (term.clone(), Arc::clone(over), Arc::clone(alive), production.name.clone());
+    let (term, over, alive, voice) = (term.clone(), Arc::clone(over), Arc::clone(alive), voice.clone());
     thread::spawn(move || {
         while !over.load(Ordering::SeqCst) {
             let silent = wall().since(Timestamp::from_nanos(alive.load(Ordering::SeqCst)));
@@ -142,7 +218,7 @@ fn keep(
                 && let Err(error) = term.renew()
                 && error.is_final()
             {
-                eprintln!("{name}: {error}");
+                voice.say(Severity::Critical, &error.to_string());
                 over.store(true, Ordering::SeqCst);
                 return Some(error.to_string());
             }
@@ -152,161 +228,12 @@ fn keep(
     })
 }
 
-#[allow(clippy::too_many_arguments, reason = "what a term is made of")]
-fn govern(
-    production: &Arc<Production>,
-    config: crate::ControllerConfig,
-    policy: Box<dyn policy::Policy>,
-    knowledge: &Knowledge,
-    term: &Term,
-    kill_switch: &KillSwitch,
-    pace: Wall,
-    options: &LiveOptions,
-) -> Result<(), Failure> {
-    let over = &Arc::clone(&pace.over);
-    let clock: Clock = Arc::new(wall);
-    let other = |error: anyhow::Error| Failure::Other(error, String::new());
-    let (book, torn) = Book::open(&production.state, term.epoch(), &production.topology).map_err(book_failure)?;
-    if let Some(torn) = torn {
-        eprintln!("{}: {torn}", production.name);
-    }
-    let audit =
-        Audit::begin(&production.state, term.epoch(), term.holder(), clock()).context("the audit").map_err(other)?;
-    let mut start = Start { plan: book.memory().plan.as_deref().cloned(), guard: book.memory().guard.clone() };
-    if let Some(guard) = &mut start.guard {
-        // A clock that once ran ahead must not forbid anything until then.
-        let now = clock();
-        guard.seen_at = guard.seen_at.min(now);
-        guard.changed_at.iter_mut().for_each(|at| *at = (*at).min(now));
-    }
-    let mut controller = Controller::new(Arc::clone(&production.topology), config.clone(), policy);
-    controller.go_on(start.clone());
-    let mut header = Header::new(&production.topology, &config, &production.policy, None, knowledge);
-    header.start = Some(start);
-    let path = production.state.join(format!("journal-{}.jsonl", term.epoch()));
-    let file = File::create(&path).with_context(|| format!("{} cannot be written", path.display()))?;
-    let journal = Journal::begin(BufWriter::new(file), &header).map_err(Failure::from)?;
-
-    let board = Arc::new(Board::new(production));
-    let queries = QueryWatch::new(production).context("[dns.geography]").map_err(other)?;
-    let ear = ear(production, queries.as_ref(), over)?;
-    let asking = askers(production, &board, &clock, over)?;
-    let events = announcer(production, &clock, over);
-    let responder = live::responder(production).map_err(|why| {
-        Failure::Other(anyhow!(why), "is another server bound to that address, or is it another machine's?".to_owned())
-    })?;
-    let gates: GateMaker = {
-        let (term, kill_switch) = (term.clone(), kill_switch.clone());
-        Arc::new(move || kill_switch.gate().and(term.gate()))
-    };
-    let writer = WriterTerm { line: line(production, term).map_err(other)?, epoch: term.epoch() };
-    let hands = live::hands(production, &board, &clock, &gates, responder.as_ref(), Some(&writer));
-    let crew = Threads::start(production, hands, LOOK_EVERY).context("threads")?;
-    let mut world = LiveWorld::new(Arc::clone(production), board, pace, crew, queries, book, Some(audit));
-    let yes = yes();
-    let until = options.span.map_or(Timestamp::from_nanos(u64::MAX), |span| clock().saturating_add(span));
-    let mut teller = Teller {
-        production,
-        events: &events,
-        kill_switch,
-        json: options.json,
-        troubles: Vec::new(),
-        closed: None,
-        proposed: Vec::new(),
-        is_read: true,
-    };
-    let mut broken: Option<Failure> = None;
-    let journal = RefCell::new(journal);
-    let ended = drive(
-        &mut world,
-        &mut controller,
-        production.controller.period,
-        until,
-        |world, controller, seen, plan, decision| {
-            let kept = if world.halted().is_some() {
-                Ok(())
-            } else {
-                let mut journal = journal.borrow_mut();
-                journal.tick(&seen, &plan, &decision).and_then(|()| journal.flush()).map_err(Failure::from)
-            };
-            let kept = kept.and_then(|()| world.note(&decision, controller.guard_memory()).map_err(ledger_failure));
-            if let Err(failure) = kept {
-                // What cannot be remembered is not begun; what stands stays, and clients are answered as they were.
-                if world.halted().is_none() {
-                    failure.print();
-                    eprintln!("{}: nothing is ordered any more until it is started again with room", production.name);
-                }
-                world.halt("what is decided cannot be written down");
-            }
-            let done = Ok(())
-                .and_then(|()| {
-                    world.set_events(events.known(seen.at));
-                    yes.try_iter().try_for_each(|said| approve(world, said, production))
-                })
-                .and_then(|()| teller.tick(world, &seen, &plan, &decision));
-            match done {
-                Ok(()) => {}
-                // Whoever read has gone; machines and clients have not.
-                Err(Failure::ReaderGone) => teller.is_read = false,
-                Err(failure) => {
-                    broken = Some(failure);
-                    return ControlFlow::Break(());
-                }
-            }
-            if over.load(Ordering::SeqCst) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        },
-        |_, at, error| {
-            eprintln!("{}: {at}: {error}", production.name);
-            // A disk that takes no miss takes no tick either, and that ends the loop.
-            let _ = journal.borrow_mut().missed(at, error);
-        },
-    );
-    if let Err(error) = ended {
-        broken = Some(Failure::Other(error.into(), "another writer has submitted a newer plan".to_owned()));
-    }
-    over.store(true, Ordering::SeqCst);
-    drop(world);
-    for thread in ear.into_iter().chain(asking) {
-        let _ = thread.join();
-    }
-    let flushed = journal.into_inner().finish().map_err(Failure::from);
-    match broken {
-        Some(failure) => Err(failure),
-        None => flushed.map(drop),
-    }
-}
-
-/// What instances that share this state folder are called where others write, too: drawn once. Only a term's instance asks.
-fn line(production: &Production, term: &Term) -> anyhow::Result<String> {
-    let path = production.state.join("writer");
-    if let Ok(known) = fs::read_to_string(&path)
-        && known.len() >= 32
-        && known.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-    {
-        return Ok(known);
-    }
-    let drawn = &term.holder().instance;
-    fs::write(&path, drawn).with_context(|| format!("{} cannot be written", path.display()))?;
-    Ok(drawn.clone())
-}
-
 /// A loop that has not rested for so long hangs.
 const HANGS_AFTER: Duration = Duration::from_mins(2);
-/// How often hypervisors, links and the name server are looked at.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 fn wall() -> Timestamp {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_nanos(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
-}
-
-fn book_failure(error: BookError) -> Failure {
-    let hint = error.hint().to_owned();
-    Failure::Other(anyhow::Error::new(error).context("what the terms before have left"), hint)
-}
-
-fn ledger_failure(error: LedgerError) -> Failure {
-    Failure::Other(error.into(), "free some room; what stands stays".to_owned())
 }
 
 /// Time as it passes.
@@ -333,258 +260,5 @@ impl Pace for Wall {
 
     fn is_over(&self) -> bool {
         self.over.load(Ordering::SeqCst)
-    }
-}
-
-/// Hears what name servers say of queries, until all is over.
-fn ear(
-    production: &Production,
-    queries: Option<&QueryWatch>,
-    over: &Arc<AtomicBool>,
-) -> Result<Option<thread::JoinHandle<()>>, Failure> {
-    let (Some(queries), Some(told)) = (queries.cloned(), &production.queries) else { return Ok(None) };
-    if !told.logs.is_empty() {
-        eprintln!("{}: logs are not followed yet; dnstap is heard", production.name);
-    }
-    if told.dnstap.is_empty() {
-        return Ok(None);
-    }
-    let bind = {
-        let addresses = told.dnstap.clone();
-        move || DnstapListener::bind(&addresses, &ListenOptions::default())
-    };
-    // Whoever held the lease before may listen there still: paused, it does not let go.
-    let listener = match bind() {
-        Err(error @ ListenError::InUse { .. }) => {
-            eprintln!("{}: queries are not heard until it ends: {error}; {}", production.name, error.hint());
-            None
-        }
-        Err(error) => return Err(Failure::Other(anyhow!("{error}"), error.hint().to_owned())),
-        Ok(listener) => Some(listener),
-    };
-    let (over, name) = (Arc::clone(over), production.name.clone());
-    Ok(Some(thread::spawn(move || {
-        // However this thread ends, what is not heard is not zero.
-        let _deaf = Deaf(queries.clone());
-        let mut listener = listener;
-        while !over.load(Ordering::SeqCst) {
-            match &listener {
-                Some(listener) if queries.hear(listener, Duration::from_millis(200), wall()) => {}
-                Some(_) => return,
-                None => {
-                    thread::sleep(Wait::from_millis(200));
-                    listener = bind().ok();
-                    if listener.is_some() {
-                        eprintln!("{name}: queries are heard again");
-                    }
-                }
-            }
-        }
-    })))
-}
-
-struct Deaf(QueryWatch);
-
-impl Drop for Deaf {
-    fn drop(&mut self) {
-        self.0.deafen();
-    }
-}
-
-/// Asks machines how they do, until all is over.
-fn askers(
-    production: &Production,
-    board: &Arc<Board>,
-    clock: &Clock,
-    over: &Arc<AtomicBool>,
-) -> Result<Vec<thread::JoinHandle<()>>, Failure> {
-    let mut threads = Vec::new();
-    for (index, check) in production.health.iter().enumerate() {
-        let Some(check) = check else { continue };
-        let class = forebay_world::ClassId::at(index);
-        let mut watch = HealthWatch::new(class, check, Arc::clone(board), Arc::clone(clock))
-            .map_err(|error| Failure::Other(error.into(), String::new()))?;
-        let over = Arc::clone(over);
-        threads.push(thread::spawn(move || {
-            let mut pace = Wall { over, alive: Arc::default() };
-            while !pace.is_over() {
-                watch.look();
-                pace.rest(watch.period);
-            }
-        }));
-    }
-    Ok(threads)
-}
-
-/// Keeps events up to date, until all is over. Nobody waits for it: a server may take its time.
-fn announcer(production: &Arc<Production>, clock: &Clock, over: &Arc<AtomicBool>) -> EventWatch {
-    let events = EventWatch::new(production);
-    for mut reader in events.readers() {
-        let (clock, over) = (Arc::clone(clock), Arc::clone(over));
-        thread::spawn(move || {
-            let mut pace = Wall { over, alive: Arc::default() };
-            while !pace.is_over() {
-                reader.poll(clock());
-                pace.rest(reader.every);
-            }
-        });
-    }
-    events
-}
-
-/// What a person says yes to: one machine, or all that is proposed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Yes {
-    To(VmId),
-    All,
-    Unclear,
-}
-
-/// Lines that are typed: `yes vm-7`, `yes all`.
-fn yes() -> Receiver<Yes> {
-    let (sender, receiver): (Sender<Yes>, Receiver<Yes>) = channel();
-    thread::spawn(move || {
-        for line in io::stdin().lock().lines() {
-            let Ok(line) = line else { return };
-            let words: Vec<&str> = line.split_whitespace().collect();
-            let said = match words[..] {
-                [] => continue,
-                ["yes", "all"] => Yes::All,
-                ["yes", vm] => {
-                    vm.strip_prefix("vm-").unwrap_or(vm).parse().map_or(Yes::Unclear, |number| Yes::To(VmId(number)))
-                }
-                _ => Yes::Unclear,
-            };
-            if sender.send(said).is_err() {
-                return;
-            }
-        }
-    });
-    receiver
-}
-
-fn approve(world: &mut LiveWorld<Wall, Threads>, said: Yes, production: &Production) -> Result<(), Failure> {
-    let proposed: Vec<VmId> = world.proposals().map(|proposal| proposal.vm).collect();
-    let chosen = match said {
-        Yes::All => proposed,
-        Yes::To(vm) if proposed.contains(&vm) => vec![vm],
-        Yes::To(vm) => {
-            eprintln!("{}: nothing is proposed for {vm}", production.name);
-            return Ok(());
-        }
-        Yes::Unclear => {
-            eprintln!("{}: allowed: yes vm-7, yes all", production.name);
-            return Ok(());
-        }
-    };
-    for vm in chosen {
-        world.approve(vm).map_err(|error| Failure::Other(error.into(), String::new()))?;
-        eprintln!("{}: {vm}: as you say", production.name);
-    }
-    Ok(())
-}
-
-/// Says what happens, a line a tick, and what has changed beside it.
-struct Teller<'a> {
-    production: &'a Production,
-    events: &'a EventWatch,
-    kill_switch: &'a KillSwitch,
-    json: bool,
-    troubles: Vec<(String, String)>,
-    closed: Option<String>,
-    proposed: Vec<VmId>,
-    /// Whether somebody reads what is printed.
-    is_read: bool,
-}
-
-impl Teller<'_> {
-    fn tick(
-        &mut self,
-        world: &LiveWorld<Wall, Threads>,
-        seen: &Observation,
-        plan: &Plan,
-        decision: &Decision,
-    ) -> Result<(), Failure> {
-        let production = self.production;
-        let name = &production.name;
-        let mut troubles = world.troubles();
-        troubles.extend(self.events.troubles());
-        for (what, why) in troubles.iter().filter(|trouble| !self.troubles.contains(trouble)) {
-            eprintln!("{name}: {what} is not seen: {why}");
-        }
-        for (what, _) in self.troubles.iter().filter(|(what, _)| !troubles.iter().any(|(other, _)| other == what)) {
-            eprintln!("{name}: {what} is seen again");
-        }
-        self.troubles = troubles;
-        let closed = self.kill_switch.closed(seen.at).map(|closed| closed.to_string());
-        if closed != self.closed {
-            match &closed {
-                Some(closed) => eprintln!("{name}: nothing is written: {closed}"),
-                None => eprintln!("{name}: the kill switch is open again"),
-            }
-            self.closed = closed;
-        }
-        let topology = &production.topology;
-        let proposed: Vec<VmId> = world.proposals().map(|proposal| proposal.vm).collect();
-        for proposal in world.proposals().filter(|proposal| !self.proposed.contains(&proposal.vm)) {
-            let (region, class) = (proposal.planned.region, proposal.planned.class);
-            let what = if proposal.is_launch { "launch" } else { "drain" };
-            let reason = &decision.cells[topology.cell(region, class)].reason;
-            let cell = format!("{}/{}", topology.region(region).name, topology.class(class).name);
-            eprintln!("{name}: would {what} {} in {cell}: {reason}; type: yes {}", proposal.vm, proposal.vm);
-        }
-        self.proposed = proposed;
-        let count = |state: fn(VmState) -> bool| seen.vms.iter().filter(|vm| state(vm.state)).count();
-        let ready = count(|state| state == VmState::Ready);
-        let coming = count(VmState::is_coming);
-        let draining = count(|state| state == VmState::Draining);
-        let failed = count(|state| state == VmState::Failed);
-        let queries: u64 = seen.demand.iter().flatten().map(|demand| demand.queries).sum();
-        let unseen = seen.demand.iter().filter(|demand| demand.is_none()).count();
-        let held = world.held().len();
-        let line = if self.json {
-            let cells: Vec<_> = decision
-                .cells
-                .iter()
-                .map(|cell| {
-                    json!({
-                        "region": topology.region(cell.region).name, "class": topology.class(cell.class).name,
-                        "ready": cell.ready, "coming": cell.coming, "draining": cell.draining,
-                        "sessions": cell.sessions, "asked": cell.asked, "planned": cell.planned,
-                        "bound_by": cell.bound_by, "reason": cell.reason,
-                    })
-                })
-                .collect();
-            let held: Vec<_> =
-                world.held().iter().map(|(vm, held)| json!({"vm": vm, "held": format!("{held:?}")})).collect();
-            let counts = world.counts();
-            json!({
-                "at": seen.at, "generation": plan.generation, "coverage": seen.coverage, "queries": queries,
-                "ready": ready, "coming": coming, "draining": draining, "failed": failed,
-                "orders": counts.orders, "failed_orders": counts.failed, "stopped": counts.stopped, "writes": counts.writes,
-                "held": held, "cells": cells,
-            })
-            .to_string()
-        } else {
-            let mut line = format!(
-                "{} plan {}: {ready} ready, {coming} coming, {draining} draining, {failed} failed; {queries} queries; coverage {:.0} %",
-                seen.at,
-                plan.generation,
-                seen.coverage * 100.0
-            );
-            if unseen > 0 {
-                line.push_str(&format!("; demand of {unseen} cells not seen"));
-            }
-            if held > 0 {
-                line.push_str(&format!("; {held} held back"));
-            }
-            line
-        };
-        if !self.is_read {
-            return Ok(());
-        }
-        print(format!("{line}\n").as_bytes())?;
-        io::stdout().flush().map_err(Failure::stdout)?;
-        Ok(())
     }
 }

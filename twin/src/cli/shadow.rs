@@ -1,7 +1,7 @@
 //! `forebay shadow`: production watched, planned for, and left alone.
 
 use std::io::{self, IsTerminal};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -21,7 +21,7 @@ use crate::production::Production;
 use crate::scenario::read_text;
 use crate::shadow::{self, Ending, Folder, FolderError, Seers, ShadowError, ShadowWorld, TickReport};
 use crate::tick::Tick;
-use crate::tui::{self, Feed, Follower, Look, Scene, Speed, TuiOptions};
+use crate::tui::{self, Feed, Follower, Scene};
 use crate::watch::{Board, Clock, EventWatch, Pace, QueryWatch, WatchError, Watchers};
 
 /// How long a rest may last before it is looked whether it is time to end.
@@ -202,21 +202,9 @@ fn show(stage: Stage, options: &ShadowOptions, stop: Arc<AtomicBool>) -> Result<
         window: production.controller.period,
         policies: Vec::new(),
         follows: Some("SHADOW"),
+        is_operated: false,
     };
-    let shown = TuiOptions {
-        scene,
-        policy: production.policy.clone(),
-        speed: Speed::Max,
-        paused: false,
-        look: Look {
-            theme: options.theme,
-            ascii: options.ascii || !watch::speaks_utf8(),
-            color: std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty()),
-        },
-        out: PathBuf::from("."),
-        wall: watch::since_first_asked,
-        stop: Arc::clone(&stop),
-    };
+    let shown = watch::followed(scene, &production.policy, options.theme, options.ascii, Arc::clone(&stop));
     let feed = Feed::default();
     let (made, ended) = (feed.clone(), feed.clone());
     let thread = thread::Builder::new().name("shadow".to_owned()).spawn(move || {

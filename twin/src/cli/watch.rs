@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use super::arguments::RunOptions;
 use super::{Answer, Failure, interrupt};
 use crate::run::Run;
 use crate::scenario::Scenario;
-use crate::tui::{self, Engine, Look, Scene, Speed, TuiOptions};
+use crate::tui::{self, Engine, Look, Scene, Speed, Theme, TuiOptions};
 
 /// Opens the terminal UI on a run of `scenario`, until its reader leaves.
 pub(super) fn run(scenario: Scenario, options: &RunOptions) -> Result<Answer, Failure> {
@@ -21,14 +22,11 @@ pub(super) fn run(scenario: Scenario, options: &RunOptions) -> Result<Answer, Fa
         policy: options.policy.clone(),
         speed: options.speed.map_or(Speed::Times(100), Speed::Times),
         paused: options.paused,
-        look: Look {
-            theme: options.theme,
-            ascii: options.ascii || !speaks_utf8(),
-            color: std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty()),
-        },
+        look: look(options.theme, options.ascii),
         out: PathBuf::from("."),
         wall: since_first_asked,
         stop: interrupt::requested_within(Duration::from_secs(2)),
+        desk: None,
     };
     let make = move |policy: &str| {
         if let Some(run) = known.get(policy) {
@@ -43,8 +41,28 @@ pub(super) fn run(scenario: Scenario, options: &RunOptions) -> Result<Answer, Fa
     Ok(Answer::Yes)
 }
 
+/// How the terminal UI shows what is made elsewhere, at its own pace.
+pub(super) fn followed(scene: Scene, policy: &str, theme: Theme, ascii: bool, stop: Arc<AtomicBool>) -> TuiOptions {
+    TuiOptions {
+        scene,
+        policy: policy.to_owned(),
+        speed: Speed::Max,
+        paused: false,
+        look: look(theme, ascii),
+        out: PathBuf::from("."),
+        wall: since_first_asked,
+        stop,
+        desk: None,
+    }
+}
+
+/// What was asked for, as far as the terminal can.
+fn look(theme: Theme, ascii: bool) -> Look {
+    Look { theme, ascii: ascii || !speaks_utf8(), color: std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty()) }
+}
+
 /// Whether the terminal is set to show more than ASCII, by the environment that POSIX names for it.
-pub(super) fn speaks_utf8() -> bool {
+fn speaks_utf8() -> bool {
     let set = ["LC_ALL", "LC_CTYPE", "LANG"]
         .iter()
         .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
@@ -55,7 +73,7 @@ pub(super) fn speaks_utf8() -> bool {
 }
 
 /// A clock for the pace of what is shown; nothing simulated knows it.
-pub(super) fn since_first_asked() -> Duration {
+fn since_first_asked() -> Duration {
     static FIRST: OnceLock<Instant> = OnceLock::new();
     FIRST.get_or_init(Instant::now).elapsed()
 }

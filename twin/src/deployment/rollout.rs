@@ -134,6 +134,55 @@ pub enum Held {
     Sessions,
 }
 
+impl Held {
+    /// All there is.
+    pub const ALL: [Held; 10] = [
+        Held::NoAddress,
+        Held::NoSlice,
+        Held::NoBootSlot,
+        Held::Backoff,
+        Held::Blind,
+        Held::Shortage,
+        Held::Disruption,
+        Held::ManyIll,
+        Held::Linger,
+        Held::Sessions,
+    ];
+
+    /// Its name in figures.
+    pub fn name(self) -> &'static str {
+        match self {
+            Held::NoAddress => "no_address",
+            Held::NoSlice => "no_slice",
+            Held::NoBootSlot => "no_boot_slot",
+            Held::Backoff => "backoff",
+            Held::Blind => "blind",
+            Held::Shortage => "shortage",
+            Held::Disruption => "disruption",
+            Held::ManyIll => "many_ill",
+            Held::Linger => "linger",
+            Held::Sessions => "sessions",
+        }
+    }
+}
+
+impl std::fmt::Display for Held {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Held::NoAddress => "every address of its region is taken",
+            Held::NoSlice => "its slice does not stand yet",
+            Held::NoBootSlot => "its host boots others",
+            Held::Backoff => "it failed a moment ago",
+            Held::Blind => "its host, its link or the name server is not seen",
+            Held::Shortage => "not all that shall serve beside it does",
+            Held::Disruption => "enough of its kind are on their way out",
+            Held::ManyIll => "many fell ill at once",
+            Held::Linger => "clients may still be on their way",
+            Held::Sessions => "it has sessions, or nobody knows that it has none",
+        })
+    }
+}
+
 impl Rollout {
     /// A rollout that remembers these courses.
     pub fn new(
@@ -237,6 +286,11 @@ impl Rollout {
             |host| self.breakers.get(&Lane::Host(host)).is_some_and(|breaker| breaker.is_open(sight.at, &self.limits));
         let seen = |index: usize| sight.hosts.get(index).is_some_and(Option::is_some);
         (0..self.topology.hosts.len()).map(|index| HostSeen { up: seen(index) && !open(HostId::at(index)) }).collect()
+    }
+
+    /// Lanes in which something has failed since something last succeeded, and whether nothing is tried there at `at`.
+    pub fn breakers(&self, at: Timestamp) -> impl Iterator<Item = (Lane, &Breaker, bool)> {
+        self.breakers.iter().map(move |(lane, breaker)| (*lane, breaker, breaker.is_open(at, &self.limits)))
     }
 
     /// Takes in what became of orders.

@@ -23,7 +23,7 @@ use crate::deployment::rollout::Task;
 use crate::drive::drive;
 use crate::policy::{Ask, Policy, Situation};
 use crate::production::Production;
-use crate::watch::{Board, Clock, Pace};
+use crate::watch::{Board, Clock, Hearing, Pace, QueryWatch, Tell};
 
 /// Asks for what it is told to, in every cell.
 #[derive(Clone)]
@@ -172,6 +172,10 @@ impl Lab {
     }
 
     fn world(&self, book: Book) -> (LiveWorld<Simulated, Inline>, Controller) {
+        self.world_that_hears(book, None)
+    }
+
+    fn world_that_hears(&self, book: Book, queries: Option<QueryWatch>) -> (LiveWorld<Simulated, Inline>, Controller) {
         let (production, clock) = (Arc::clone(&self.production), self.time.clock());
         let board = Arc::new(Board::new(&production));
         let closed = Arc::clone(&self.is_closed);
@@ -242,7 +246,7 @@ impl Lab {
         let memory = book.memory();
         controller
             .go_on(crate::controller::Start { plan: memory.plan.as_deref().cloned(), guard: memory.guard.clone() });
-        let world = LiveWorld::new(production, board, self.time.clone(), crew, None, book, None);
+        let world = LiveWorld::new(production, board, self.time.clone(), crew, queries, book, None);
         (world, controller)
     }
 
@@ -375,6 +379,52 @@ fn answers_that_a_hand_took_away_come_back() {
 }
 
 #[test]
+fn a_socket_of_dnstap_that_another_holds_shrinks_nothing_until_it_is_taken_over() {
+    use forebay_adapters::dnstap_listener::{DnstapListener, ListenOptions};
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("tap.sock");
+    let dns = format!(
+        "{LIVE}[dns]\ndnstap = [\"unix:{}\"]\nzones = [\"cdn.example\"]\n[dns.geography]\nfallback = \"r0\"\n[dns.names]\nc0 = [\"c0.cdn.example\"]\n",
+        socket.display()
+    );
+    let lab = Lab::new(1, 1, &dns);
+    let named = lab.production.queries.as_ref().unwrap();
+    let other = DnstapListener::bind(&named.dnstap, &ListenOptions::default()).unwrap();
+    let watch = QueryWatch::new(&lab.production).unwrap().unwrap();
+    let said: Arc<Mutex<Vec<String>>> = Arc::default();
+    let told = Arc::clone(&said);
+    let tell: Tell = Arc::new(move |text| told.lock().unwrap().push(text));
+    let _hearing = Hearing::start(named, &watch, &lab.time.clock(), Some(tell)).unwrap();
+    let (mut world, mut controller) = lab.world_that_hears(Book::unkept(), Some(watch.clone()));
+    lab.tell(4);
+    lab.run(&mut world, &mut controller, 100);
+    assert_eq!(lab.answered(), 4, "what is asked for is made all the same");
+    lab.tell(1);
+    lab.run(&mut world, &mut controller, 900);
+    assert_eq!(world.observe().unwrap().coverage, 0.0);
+    assert_eq!((lab.machines().len(), lab.answered()), (4, 4), "deaf for a quarter of an hour, and nothing shrinks");
+
+    drop(other);
+    let begun = std::time::Instant::now();
+    let patience = |what: &str| {
+        assert!(begun.elapsed() < std::time::Duration::from_secs(30), "{what} does not come about");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    };
+    while said.lock().unwrap().len() < 2 {
+        patience("that the socket is taken over");
+    }
+    // Nobody sends yet: that is not heard either.
+    lab.run(&mut world, &mut controller, 300);
+    assert_eq!(lab.machines().len(), 4);
+    let _sender = std::os::unix::net::UnixStream::connect(&socket).unwrap();
+    while !watch.close(world.now()).is_whole() {
+        patience("that a sender is heard");
+    }
+    lab.run(&mut world, &mut controller, 300);
+    assert_eq!((lab.machines().len(), lab.answered()), (1, 1));
+}
+
+#[test]
 fn whoever_starts_next_goes_on_from_the_ledger() {
     let folder = tempfile::tempdir().unwrap();
     let lab = Lab::new(2, 1, LIVE);
@@ -417,6 +467,85 @@ fn a_cell_that_advises_waits_for_a_yes_and_one_in_shadow_is_left_alone() {
     assert!(world.approve(proposals[0].vm).unwrap());
     lab.run(&mut world, &mut controller, 600);
     assert_eq!(lab.machines().len(), 0);
+}
+
+#[test]
+fn a_yes_at_a_beat_makes_one_machine() {
+    let more = "[controller.guard]\nfloor = 0\n[live]\nmode = \"advise\"\n";
+    let lab = Lab::new(1, 1, more);
+    let (mut world, mut controller) = lab.world(Book::unkept());
+    let beats = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&beats);
+    // Whatever is proposed is approved at the next beat: at each second of a window, the last before its end among them.
+    world.set_on_beat(Box::new(move |world| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        let proposed: Vec<VmId> = world.proposals().map(|proposal| proposal.vm).collect();
+        proposed.into_iter().for_each(|vm| assert!(world.approve(vm).unwrap()));
+    }));
+    for vms in 1..=4 {
+        lab.tell(vms);
+        lab.run(&mut world, &mut controller, 121);
+        assert_eq!((lab.machines().len(), lab.answered()), (vms as usize, vms as usize));
+        assert_eq!(world.counts().done["create"], u64::from(vms), "{:?}", world.counts());
+    }
+    assert!(beats.load(Ordering::SeqCst) >= 4 * 121);
+}
+
+#[test]
+fn figures_for_prometheus_say_what_was_done_and_what_keeps_more_from_it() {
+    let lab = Lab::new(1, 1, &LIVE.replace("floor = 0\n", "floor = 0\nbudget_per_hour = 9.5\n"));
+    let (mut world, mut controller) = lab.world(Book::unkept());
+    lab.tell(2);
+    lab.run(&mut world, &mut controller, 100);
+    let figure = |world: &mut LiveWorld<Simulated, Inline>, controller: &mut Controller, is_open: bool, name: &str| {
+        let seen = world.observe().unwrap();
+        let (_, decision) = controller.step(&seen);
+        let governed = Governed {
+            last: Some((&seen, &decision)),
+            ticks: 11,
+            tick_took: Duration::from_millis(3),
+            missed: 1,
+            epoch: 4,
+            lease_left: Duration::from_secs(7),
+            is_open,
+            silent: &[("zone cdn.example".to_owned(), "refused".to_owned())],
+        };
+        let text = page(world, &governed).text().to_owned();
+        let line = text.lines().find(|line| line.starts_with(name) && line[name.len()..].starts_with(' '));
+        line.map(|line| line[name.len() + 1..].parse::<f64>().unwrap())
+    };
+    let mut figure = |is_open: bool, name: &str| figure(&mut world, &mut controller, is_open, name);
+    let cell = "region=\"r0\",class=\"c0\"";
+    for (name, value) in [
+        ("forebay_live_orders_total{order=\"create\",outcome=\"done\"}".to_owned(), 2.0),
+        (format!("forebay_live_machines{{{cell},state=\"ready\"}}"), 2.0),
+        (format!("forebay_live_machines{{{cell},state=\"failed\"}}"), 0.0),
+        (format!("forebay_live_machines_wanted{{{cell},by=\"planned\"}}"), 2.0),
+        ("forebay_live_lease_epoch".to_owned(), 4.0),
+        ("forebay_live_kill_switch_open".to_owned(), 1.0),
+        ("forebay_live_ticks_total".to_owned(), 11.0),
+        ("forebay_live_ticks_missed_total".to_owned(), 1.0),
+        ("forebay_live_tick_duration_seconds".to_owned(), 0.003),
+        ("forebay_live_cost_per_hour".to_owned(), 0.2),
+        ("forebay_live_budget_per_hour".to_owned(), 9.5),
+        ("forebay_live_silent{source=\"zone cdn.example\"}".to_owned(), 1.0),
+        ("forebay_live_coverage_ratio".to_owned(), 1.0),
+        ("forebay_live_orders_out".to_owned(), 0.0),
+    ] {
+        assert_eq!(figure(true, &name), Some(value), "{name}");
+    }
+    assert_eq!(figure(false, "forebay_live_kill_switch_open"), Some(0.0));
+    let age = figure(true, "forebay_live_sight_age_seconds{sight=\"link of r0\"}").expect("it was looked at");
+    assert!((0.0..=3.0).contains(&age), "{age}");
+    assert_eq!(figure(true, "forebay_live_orders_total{order=\"create\",outcome=\"refused\"}"), None);
+
+    // What is not let through is counted as such, and said.
+    lab.is_closed.store(true, Ordering::SeqCst);
+    lab.tell(3);
+    lab.run(&mut world, &mut controller, 60);
+    assert!(world.counts().refused.values().sum::<u64>() == world.counts().stopped && world.counts().stopped > 0);
+    assert!(world.take_remarks().iter().any(|remark| matches!(remark, Remark::Order { is_refused: true, .. })));
+    assert!(world.take_remarks().is_empty());
 }
 
 #[test]

@@ -16,7 +16,7 @@ use super::release::{Proposal, Release};
 use super::{ground, limits};
 use crate::controller::config::DemandSource;
 use crate::decision::Decision;
-use crate::deployment::rollout::{Failure, Held, Life, Order, Outcome, Report, Rollout, Sight, Turn};
+use crate::deployment::rollout::{Failure, Held, Lane, Life, Order, Outcome, Report, Rollout, Sight, Turn};
 use crate::guard::GuardMemory;
 use crate::production::{Mandate, Production};
 use crate::watch::{Board, Names, Pace, QueryWatch, Seen, Targets, network_use};
@@ -26,13 +26,50 @@ use crate::watch::{Board, Names, Pace, QueryWatch, Seen, Targets, network_use};
 pub struct Counts {
     /// Orders by what they were about.
     pub orders: BTreeMap<&'static str, u64>,
+    /// Orders that are over and did what they should, by what they were about.
+    pub done: BTreeMap<&'static str, u64>,
     /// Orders that failed, by what they were about.
     pub failed: BTreeMap<&'static str, u64>,
+    /// Orders that were not let through, by what they were about: kill switch, lease, ledger.
+    pub refused: BTreeMap<&'static str, u64>,
     /// Orders that were not let through.
     pub stopped: u64,
     /// Writes.
     pub writes: u64,
 }
+
+/// An order that is out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Out {
+    /// Who carries it out.
+    pub lane: Lane,
+    /// What it is about, in a few words.
+    pub what: String,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// Something that a person should hear of, beside the audit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Remark {
+    /// An order failed, or was not let through: which, and why.
+    Order {
+        /// What it was about.
+        what: String,
+        /// Why.
+        why: String,
+        /// Whether it was not let through.
+        is_refused: bool,
+    },
+    /// The audit cannot be written, and why.
+    Audit(String),
+}
+
+/// Remarks that are kept until somebody takes them.
+const REMARKS_MOST: usize = 1000;
+
+/// What is done at each beat, before anything is ordered.
+pub type OnBeat<P, C> = Box<dyn FnMut(&mut LiveWorld<P, C>) + Send>;
 
 /// Production.
 pub struct LiveWorld<P, C> {
@@ -54,6 +91,10 @@ pub struct LiveWorld<P, C> {
     last: (Sight, Turn),
     reasons: Vec<String>,
     counts: Counts,
+    /// Orders that are out, by their numbers.
+    out: BTreeMap<u64, Out>,
+    remarks: Vec<Remark>,
+    on_beat: Option<OnBeat<P, C>>,
     /// Why nothing is ordered any more.
     halted: Option<String>,
 }
@@ -102,6 +143,9 @@ impl<P: Pace, C: Crew> LiveWorld<P, C> {
             last: (sight, Turn::default()),
             reasons: vec![String::new(); topology.cells()],
             counts: Counts::default(),
+            out: BTreeMap::new(),
+            remarks: Vec::new(),
+            on_beat: None,
             halted: None,
             production,
             pace,
@@ -123,6 +167,11 @@ impl<P: Pace, C: Crew> LiveWorld<P, C> {
         &mut self.pace
     }
 
+    /// What the time is here.
+    pub fn present(&self) -> Timestamp {
+        self.pace.now()
+    }
+
     /// Orders nothing any more, and says why; looks, answers and renews go on, and what stands stays.
     pub fn halt(&mut self, why: impl Into<String>) {
         self.halted.get_or_insert_with(|| why.into());
@@ -140,12 +189,65 @@ impl<P: Pace, C: Crew> LiveWorld<P, C> {
 
     /// What does not answer.
     pub fn troubles(&self) -> Vec<(String, String)> {
-        self.board.troubles(&self.production, self.pace.now())
+        let mut troubles = self.board.troubles(&self.production, self.pace.now());
+        troubles.extend(self.queries.iter().flat_map(QueryWatch::troubles));
+        troubles
     }
 
     /// Orders so far.
     pub fn counts(&self) -> &Counts {
         &self.counts
+    }
+
+    /// Orders that are out, by their numbers.
+    pub fn out(&self) -> &BTreeMap<u64, Out> {
+        &self.out
+    }
+
+    /// Lanes in which something has failed since something last succeeded: failures in a row, when it is tried again, and
+    /// whether nothing is tried until then.
+    pub fn breakers(&self) -> Vec<(Lane, u32, Timestamp, bool)> {
+        let breakers = self.rollout.breakers(self.pace.now());
+        breakers.map(|(lane, breaker, is_open)| (lane, breaker.failures(), breaker.not_before(), is_open)).collect()
+    }
+
+    /// What the machines cost that stand or are being made \[currency unit / h\].
+    pub fn spending(&self) -> f64 {
+        let topology = &self.production.topology;
+        let there = self.rollout.courses().values().filter(|course| !course.is_gone());
+        // Not by a sum, which of nothing is a negative zero.
+        there.fold(0.0, |cost, course| cost + topology.flavours[course.planned.flavour.index()].price_per_hour)
+    }
+
+    /// Why the policy asked for what it did in a cell, at the last decision.
+    pub fn reason(&self, cell: usize) -> &str {
+        &self.reasons[cell]
+    }
+
+    /// What there is.
+    pub fn production(&self) -> &Arc<Production> {
+        &self.production
+    }
+
+    /// What was seen of it.
+    pub fn board(&self) -> &Arc<Board> {
+        &self.board
+    }
+
+    /// What a person should hear of, since it was last asked.
+    pub fn take_remarks(&mut self) -> Vec<Remark> {
+        std::mem::take(&mut self.remarks)
+    }
+
+    /// Does something at each beat from now on.
+    pub fn set_on_beat(&mut self, on_beat: OnBeat<P, C>) {
+        self.on_beat = Some(on_beat);
+    }
+
+    fn remark(&mut self, remark: Remark) {
+        if self.remarks.len() < REMARKS_MOST {
+            self.remarks.push(remark);
+        }
     }
 
     /// What waits for a person's yes.
@@ -191,6 +293,11 @@ impl<P: Pace, C: Crew> LiveWorld<P, C> {
 
     /// One beat: hears, looks, and orders what is next.
     fn beat(&mut self) {
+        // A yes that is heard here is ordered below: what is approved and not begun is not observed.
+        if let Some(mut on_beat) = self.on_beat.take() {
+            on_beat(self);
+            self.on_beat.get_or_insert(on_beat);
+        }
         self.crew.look();
         let now = self.pace.now();
         for ended in self.crew.ended() {
@@ -230,19 +337,23 @@ impl<P: Pace, C: Crew> LiveWorld<P, C> {
     fn send(&mut self, order: Order, at: Timestamp) {
         *self.counts.orders.entry(order.task.verb()).or_default() += 1;
         self.write_down(&order, audit::Outcome::Begun, at);
+        self.out.insert(order.number, Out { lane: order.lane, what: order.task.to_string(), since: at });
         self.crew.send(order);
     }
 
     fn refuse(&mut self, order: &Order, error: &LedgerError, at: Timestamp) {
         self.counts.stopped += 1;
+        *self.counts.refused.entry(order.task.verb()).or_default() += 1;
         let why = format!("the ledger cannot be written: {error}");
         self.write_down(order, audit::Outcome::Refused { reason: Text::new(&why) }, at);
+        self.remark(Remark::Order { what: order.task.to_string(), why: why.clone(), is_refused: true });
         let outcome = Outcome::Failed { failure: Failure::Stopped, why };
         self.reports.push(Report { order: order.number, lane: order.lane, outcome });
     }
 
     fn hear(&mut self, ended: Ended, at: Timestamp) {
         let Ended { order, did } = ended;
+        self.out.remove(&order.number);
         self.counts.writes += u64::from(did.writes);
         let said = |why: &str| {
             let mut all = vec![why.to_owned()];
@@ -250,9 +361,13 @@ impl<P: Pace, C: Crew> LiveWorld<P, C> {
             Text::new(&all.join("; "))
         };
         let outcome = match &did.outcome {
-            Outcome::Done | Outcome::Underway => audit::Outcome::Done { writes: did.writes },
+            Outcome::Done | Outcome::Underway => {
+                *self.counts.done.entry(order.task.verb()).or_default() += 1;
+                audit::Outcome::Done { writes: did.writes }
+            }
             Outcome::Failed { failure: Failure::Stopped, why } => {
                 self.counts.stopped += 1;
+                *self.counts.refused.entry(order.task.verb()).or_default() += 1;
                 audit::Outcome::Refused { reason: said(why) }
             }
             Outcome::Failed { why, .. } => {
@@ -261,6 +376,10 @@ impl<P: Pace, C: Crew> LiveWorld<P, C> {
             }
         };
         self.write_down(&order, outcome, at);
+        if let Outcome::Failed { failure, why } = &did.outcome {
+            let (what, is_refused) = (order.task.to_string(), *failure == Failure::Stopped);
+            self.remark(Remark::Order { what, why: why.clone(), is_refused });
+        }
         self.reports.push(Report { order: order.number, lane: order.lane, outcome: did.outcome });
     }
 
@@ -286,7 +405,7 @@ impl<P: Pace, C: Crew> LiveWorld<P, C> {
             outcome,
         };
         if let Err(error) = audit.append(at, entry, Durability::Soon) {
-            eprintln!("audit: {error}");
+            self.remark(Remark::Audit(error.to_string()));
         }
     }
 

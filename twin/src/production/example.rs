@@ -274,6 +274,7 @@ orphans = { grace = "10 min", cap = 2 }
 shutdown_deadline = "30 s"
 lease = { duration = "10 s", renew_every = "3 s" }
 freshness = "3 min" # what is older counts as not seen
+keep = "90 d" # audits and journals of terms that are over; those of the last one stay in any case
 
 # For Prometheus.
 [metrics]

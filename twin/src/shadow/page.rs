@@ -7,6 +7,10 @@ use super::hindcast::Sums;
 use super::report::TickReport;
 use super::world::ShadowWorld;
 use crate::watch::Pace;
+use crate::watch::page::{CellFigures, add_ages, add_cells, add_ticks};
+
+/// What stands in the names.
+const MODE: &str = "shadow";
 
 const HOUR_SECONDS: f64 = 3600.0;
 const MINUTE_SECONDS: f64 = 60.0;
@@ -16,18 +20,22 @@ pub fn page<P: Pace>(world: &ShadowWorld<P>, tick: &TickReport, policy: &str, ti
     let production = world.production();
     let topology = &production.topology;
     let mut page = Page::default();
-    let info = vec![("production", production.name.as_str()), ("policy", policy)];
-    page.family("forebay_shadow_info", Kind::Gauge, "What is watched, and which policy decides.", [(info, 1.0)]);
-    page.family("forebay_shadow_ticks_total", Kind::Counter, "Decisions made.", [(vec![], ticks as f64)]);
-    page.family(
-        "forebay_shadow_coverage_ratio",
-        Kind::Gauge,
-        "Share of sources that were heard from in the last window.",
-        [(vec![], tick.coverage)],
-    );
-    let silent = tick.silent.iter().map(|silent| (vec![("source", silent.source.as_str())], 1.0));
-    page.family("forebay_shadow_silent", Kind::Gauge, "Sources that do not answer.", silent);
-    add_cells(&mut page, tick);
+    let silent: Vec<(String, String)> =
+        tick.silent.iter().map(|silent| (silent.source.clone(), silent.why.clone())).collect();
+    add_ticks(&mut page, MODE, (&production.name, policy), ticks, tick.coverage, &silent);
+    let cells: Vec<CellFigures<'_>> = tick
+        .cells
+        .iter()
+        .map(|cell| CellFigures {
+            region: &cell.region,
+            class: &cell.class,
+            started_per_second: cell.demand.map(|demand| demand.sessions_per_second),
+            sessions: cell.sessions,
+            forecast: cell.ours.forecast,
+        })
+        .collect();
+    add_cells(&mut page, MODE, &cells);
+    add_ages(&mut page, MODE, production, &world.seers.board, tick.at);
     add_machines(&mut page, world, tick, topology);
     add_forecasts(&mut page, world);
     let sides = |name: &'static str, factor: f64| {
@@ -72,30 +80,6 @@ pub fn page<P: Pace>(world: &ShadowWorld<P>, tick: &TickReport, policy: &str, ti
     let help = "Use of links, measured in production and in the twin that has its machines.";
     page.family("forebay_shadow_link_bytes_per_second", Kind::Gauge, help, links);
     page
-}
-
-fn add_cells(page: &mut Page, tick: &TickReport) {
-    let cell = |cell: &'_ super::report::CellReport| (cell.region.clone(), cell.class.clone());
-    let names: Vec<(String, String)> = tick.cells.iter().map(cell).collect();
-    let labels = |at: usize| vec![("region", names[at].0.as_str()), ("class", names[at].1.as_str())];
-    let requests =
-        tick.cells.iter().enumerate().filter_map(|(at, cell)| Some((labels(at), cell.demand?.sessions_per_second)));
-    let help = "Sessions that began in the last window, as production shows it; absent where it does not.";
-    page.family("forebay_shadow_sessions_started_per_second", Kind::Gauge, help, requests);
-    let sessions = tick.cells.iter().enumerate().filter_map(|(at, cell)| Some((labels(at), cell.sessions?)));
-    let help = "Sessions to be served by region and class, as the controller sees them.";
-    page.family("forebay_shadow_sessions", Kind::Gauge, help, sessions);
-    let forecast = tick.cells.iter().enumerate().flat_map(|(at, cell)| {
-        let fan = cell.ours.forecast.map(|fan| [("0.1", fan.p10), ("0.5", fan.p50), ("0.9", fan.p90)]);
-        let labels = labels(at);
-        fan.into_iter().flatten().map(move |(quantile, value)| {
-            let mut labels = labels.clone();
-            labels.push(("quantile", quantile));
-            (labels, value)
-        })
-    });
-    let help = "The most sessions expected in the window that the policy decides for.";
-    page.family("forebay_shadow_forecast_sessions", Kind::Gauge, help, forecast);
 }
 
 fn add_machines<P: Pace>(page: &mut Page, world: &ShadowWorld<P>, tick: &TickReport, topology: &Topology) {

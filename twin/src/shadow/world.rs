@@ -17,7 +17,7 @@ use super::twins::{Twins, Window};
 use crate::controller::config::DemandSource;
 use crate::decision::Decision;
 use crate::production::Production;
-use crate::watch::{self, Pace, network_use};
+use crate::watch::{self, Pace, QueryWatch, network_use};
 
 pub use crate::watch::Seers;
 
@@ -133,6 +133,7 @@ impl<P: Pace> ShadowWorld<P> {
     pub fn troubles(&self) -> Vec<(String, String)> {
         let mut troubles = self.seers.board.troubles(&self.seers.production, self.pace.now());
         troubles.extend(self.seers.events.troubles());
+        troubles.extend(self.seers.queries.iter().flat_map(QueryWatch::troubles));
         troubles
     }
 

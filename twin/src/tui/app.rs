@@ -11,6 +11,8 @@ use forebay_world::{ClassId, Duration, RegionId, Timestamp};
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseEvent};
 use ratatui::layout::Rect;
 
+use super::alert::Alert;
+use super::desk::Standing;
 use super::keys::{self, Action};
 use super::layout::{Layout, Pane, Wanted};
 use super::look::Look;
@@ -32,6 +34,8 @@ pub enum Msg {
     Snapshot(Arc<Snapshot>),
     /// Something to be told to the reader: a file was written, or could not be.
     Note(String),
+    /// What stands of production has changed.
+    Standing(Arc<Standing>),
 }
 
 /// What is to be done outside.
@@ -51,6 +55,10 @@ pub enum Effect {
         /// Name of the file, without folder.
         name: String,
     },
+    /// Tell the desk a line that was typed.
+    Answer(String),
+    /// Let the desk close the kill switch.
+    CloseKillSwitch,
     /// Give the terminal back and stop until continued.
     Suspend,
     /// Leave.
@@ -91,7 +99,14 @@ pub(crate) struct Prompt {
 pub(crate) enum Asks {
     Filter(Pane),
     Goto,
+    /// Yes to what is proposed.
+    Yes,
+    /// The word that closes the kill switch.
+    Kill,
 }
+
+/// What has to be typed to close the kill switch.
+pub(crate) const KILL_WORD: &str = "kill";
 
 /// The chart's axes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -124,6 +139,9 @@ pub struct App {
     pub(crate) places: ListState,
     pub(crate) slices: ListState,
     pub(crate) alerts: ListState,
+    pub(crate) orders: ListState,
+    /// What stands of production, where it is acted on.
+    pub(crate) standing: Option<Arc<Standing>>,
     pub(crate) axes: Axes,
     pub(crate) note: Option<String>,
 }
@@ -151,6 +169,8 @@ impl App {
             places: ListState::default(),
             slices: ListState { key: Some(0), ..ListState::default() },
             alerts: ListState::default(),
+            orders: ListState::default(),
+            standing: None,
             axes,
             note: None,
         }
@@ -175,6 +195,10 @@ impl App {
                 self.snapshot = Some(snapshot);
                 Vec::new()
             }
+            Msg::Standing(standing) => {
+                self.standing = Some(standing);
+                Vec::new()
+            }
             Msg::Note(note) => {
                 self.note = Some(note);
                 Vec::new()
@@ -187,7 +211,8 @@ impl App {
             return self.type_key(event);
         }
         self.note = None;
-        keys::action_of(&event).map_or_else(Vec::new, |action| self.act(action))
+        let action = keys::action_of(&event).filter(|action| keys::applies(*action, &self.scene));
+        action.map_or_else(Vec::new, |action| self.act(action))
     }
 
     /// Does what a key or a click asks for.
@@ -217,13 +242,16 @@ impl App {
             }
             Action::Sort => self.sort(),
             Action::NextPane => self.step_focus(1),
-            Action::PreviousPane => self.step_focus(Pane::ALL.len() - 1),
+            Action::PreviousPane => self.step_focus(Pane::all(self.scene.is_operated).len() - 1),
             Action::Map => self.set_focus(Pane::Map),
             Action::Alerts => self.set_focus(Pane::Alerts),
             Action::Zoom => self.zoomed = !self.zoomed,
             Action::Explain => self.overlay = Some(Overlay::Explain),
             Action::Help => self.overlay = Some(Overlay::Help { top: 0 }),
             Action::Compare => return self.compare(),
+            // What is typed is the whole line: it may be begun without looking.
+            Action::Yes => self.ask(Asks::Yes, "y"),
+            Action::Kill => self.ask(Asks::Kill, ""),
             Action::Enter => return self.enter(),
             Action::Leave => self.leave(),
             Action::Longer => self.stretch(3, 2),
@@ -250,6 +278,10 @@ impl App {
         let overlay = self.overlay.as_mut()?;
         match (overlay, action) {
             (_, Action::Quit | Action::Suspend | Action::Screenshot) => return None,
+            (_, Action::Yes | Action::Kill) => {
+                self.overlay = None;
+                return None;
+            }
             (Overlay::Explain, Action::Up | Action::Down | Action::Left | Action::Right) => {
                 self.move_cell(action);
             }
@@ -314,13 +346,26 @@ impl App {
                 let prompt = self.prompt.take();
                 return match prompt {
                     Some(Prompt { asks: Asks::Goto, text }) => self.go_to(&text),
-                    _ => Vec::new(),
+                    Some(Prompt { asks: Asks::Yes, text }) => vec![Effect::Answer(text)],
+                    Some(Prompt { asks: Asks::Kill, text }) if text.trim() == KILL_WORD => {
+                        vec![Effect::CloseKillSwitch]
+                    }
+                    Some(Prompt { asks: Asks::Kill, .. }) => {
+                        self.note =
+                            Some(format!("nothing was done: the kill switch is closed by the word {KILL_WORD}"));
+                        Vec::new()
+                    }
+                    Some(Prompt { asks: Asks::Filter(_), .. }) | None => Vec::new(),
                 };
             }
             _ => {}
         }
         self.apply_filter();
         Vec::new()
+    }
+
+    fn ask(&mut self, asks: Asks, begin: &str) {
+        self.prompt = Some(Prompt { asks, text: begin.to_owned() });
     }
 
     fn apply_filter(&mut self) {
@@ -357,6 +402,15 @@ impl App {
         self.snapshot.as_ref().map_or(&[], |snapshot| &snapshot.sides)
     }
 
+    /// What a person should hear of, the oldest first.
+    pub(crate) fn alerts(&self) -> &[Alert] {
+        match (&self.standing, &self.snapshot) {
+            (Some(standing), _) => &standing.alerts,
+            (None, Some(snapshot)) => &snapshot.alerts,
+            (None, None) => &[],
+        }
+    }
+
     pub(crate) fn comparing(&self) -> bool {
         self.sides().len() > 1
     }
@@ -367,8 +421,13 @@ impl App {
     }
 
     pub(crate) fn layout(&self) -> Option<Layout> {
-        let wanted =
-            Wanted { focus: self.focus, latest: &self.latest, zoomed: self.zoomed, comparing: self.comparing() };
+        let wanted = Wanted {
+            focus: self.focus,
+            latest: &self.latest,
+            zoomed: self.zoomed,
+            comparing: self.comparing(),
+            is_operated: self.scene.is_operated,
+        };
         Layout::of(Rect::new(0, 0, self.size.0, self.size.1), wanted)
     }
 
@@ -391,6 +450,7 @@ impl App {
             }),
             Pane::Slices => Some(&self.slices),
             Pane::Alerts => Some(&self.alerts),
+            Pane::Orders => Some(&self.orders),
             Pane::Map if self.map_is_table() => Some(&self.places),
             Pane::Map | Pane::Demand | Pane::Score => None,
         }
@@ -405,6 +465,7 @@ impl App {
             }),
             Pane::Slices => Some(&mut self.slices),
             Pane::Alerts => Some(&mut self.alerts),
+            Pane::Orders => Some(&mut self.orders),
             Pane::Map if self.map_is_table() => Some(&mut self.places),
             Pane::Map | Pane::Demand | Pane::Score => None,
         }

@@ -2,6 +2,8 @@
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
+use super::snapshot::Scene;
+
 /// What a key asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
@@ -83,6 +85,10 @@ pub enum Action {
     Quit,
     /// Stop, and come back by `fg`.
     Suspend,
+    /// Say yes to what is proposed.
+    Yes,
+    /// Close the kill switch.
+    Kill,
 }
 
 /// Under which heading a key stands in the help.
@@ -98,11 +104,14 @@ pub enum Group {
     Chart,
     /// Files and the program.
     Program,
+    /// Production that is acted on.
+    Operation,
 }
 
 impl Group {
     /// All, in the order of the help.
-    pub const ALL: [Group; 5] = [Group::Time, Group::Moving, Group::Views, Group::Chart, Group::Program];
+    pub const ALL: [Group; 6] =
+        [Group::Time, Group::Moving, Group::Views, Group::Chart, Group::Program, Group::Operation];
 
     /// Its heading.
     pub fn name(self) -> &'static str {
@@ -112,6 +121,7 @@ impl Group {
             Group::Views => "Views",
             Group::Chart => "Chart",
             Group::Program => "Program",
+            Group::Operation => "Production",
         }
     }
 }
@@ -174,6 +184,24 @@ pub struct Binding {
 }
 
 impl Binding {
+    /// What the footer says of it in a scene.
+    pub fn short(&self, scene: &Scene) -> &'static str {
+        match self.action {
+            Action::Quit if scene.is_operated => "stop",
+            Action::Pause if scene.follows.is_some() => "hold view",
+            _ => self.short,
+        }
+    }
+
+    /// What the help says of it in a scene.
+    pub fn help(&self, scene: &Scene) -> &'static str {
+        match self.action {
+            Action::Quit if scene.is_operated => "stop; machines stay as they are",
+            Action::Pause if scene.follows.is_some() => "the screen stands still, or goes on; production goes on",
+            _ => self.help,
+        }
+    }
+
     /// Its keys as people call them, separated by blanks.
     pub fn label(&self, ascii: bool) -> String {
         self.chords.iter().map(|chord| chord.label(ascii)).collect::<Vec<_>>().join(" ")
@@ -252,17 +280,42 @@ pub const KEYS: &[Binding] = &[
     offer(&[key('?')], Action::Help, Group::Program, "this table", 2, "help"),
     offer(&[key('q'), ctrl('c')], Action::Quit, Group::Program, "leave", 1, "quit"),
     bind(&[ctrl('z')], Action::Suspend, Group::Program, "suspend, come back by fg"),
+    offer(&[key('y')], Action::Yes, Group::Operation, "yes to what is proposed: yes vm-7, yes all", 18, "yes …"),
+    offer(&[key('K')], Action::Kill, Group::Operation, "close the kill switch: asks for a word", 19, "kill switch"),
 ];
+
+/// Whether a key means anything in a scene: what is made elsewhere goes at its own pace, and only production is operated.
+pub fn applies(action: Action, scene: &Scene) -> bool {
+    match action {
+        Action::Faster | Action::Slower | Action::StepEvent | Action::Compare => scene.follows.is_none(),
+        Action::Yes | Action::Kill => scene.is_operated,
+        // Who is stopped renews no lease.
+        Action::Suspend => !scene.is_operated,
+        _ => true,
+    }
+}
+
+/// The bindings that mean anything in a scene.
+pub fn of(scene: &Scene) -> impl Iterator<Item = &'static Binding> {
+    KEYS.iter().filter(|binding| applies(binding.action, scene))
+}
 
 /// What a key asks for, if anything.
 pub fn action_of(event: &KeyEvent) -> Option<Action> {
     KEYS.iter().find(|binding| binding.chords.iter().any(|chord| chord.matches(event))).map(|binding| binding.action)
 }
 
-/// The bindings that the footer offers, the most wanted first.
-pub fn footer() -> Vec<&'static Binding> {
-    let mut offered: Vec<&Binding> = KEYS.iter().filter(|binding| binding.footer.is_some()).collect();
-    offered.sort_by_key(|binding| binding.footer);
+/// The bindings that the footer offers in a scene, the most wanted first.
+pub fn footer(scene: &Scene) -> Vec<&'static Binding> {
+    let mut offered: Vec<&Binding> = of(scene).filter(|binding| binding.footer.is_some()).collect();
+    // Where production is operated, that comes before looking about.
+    let rank = |binding: &Binding| match binding.action {
+        _ if !scene.is_operated => 0,
+        Action::Yes | Action::Kill => 0,
+        Action::Quit | Action::Help => 1,
+        _ => 2,
+    };
+    offered.sort_by_key(|binding| (rank(binding), binding.footer));
     offered
 }
 

@@ -13,6 +13,8 @@ pub enum Pane {
     Demand,
     /// What the run is judged by.
     Score,
+    /// What is done to production, and what keeps it from being done.
+    Orders,
     /// Slices and their rates.
     Slices,
     /// What a person should hear of.
@@ -20,8 +22,15 @@ pub enum Pane {
 }
 
 impl Pane {
-    /// All, in the order of Tab.
+    /// Those of a run, in the order of Tab.
     pub const ALL: [Pane; 6] = [Pane::Map, Pane::Fleet, Pane::Demand, Pane::Score, Pane::Slices, Pane::Alerts];
+    /// Those of production that is acted on.
+    pub const OPERATED: [Pane; 6] = [Pane::Map, Pane::Fleet, Pane::Demand, Pane::Orders, Pane::Slices, Pane::Alerts];
+
+    /// Those that there are, in the order of Tab.
+    pub fn all(is_operated: bool) -> [Pane; 6] {
+        if is_operated { Pane::OPERATED } else { Pane::ALL }
+    }
 
     /// Its heading.
     pub fn name(self) -> &'static str {
@@ -30,6 +39,7 @@ impl Pane {
             Pane::Fleet => "Fleet",
             Pane::Demand => "Demand",
             Pane::Score => "Score",
+            Pane::Orders => "Orders",
             Pane::Slices => "Slices",
             Pane::Alerts => "Alerts",
         }
@@ -81,6 +91,7 @@ pub(crate) struct Wanted<'a> {
     pub(crate) latest: &'a [Pane],
     pub(crate) zoomed: bool,
     pub(crate) comparing: bool,
+    pub(crate) is_operated: bool,
 }
 
 impl Layout {
@@ -97,7 +108,7 @@ impl Layout {
         let body = Rect { y: screen.y + above, height: height - above - 1, ..screen };
         let place = |turns: &[Pane], area: Rect| Place::new(turns, wanted.focus, wanted.latest, area);
         let places = if wanted.zoomed || !middling {
-            vec![place(&Pane::ALL, body)]
+            vec![place(&Pane::all(wanted.is_operated), body)]
         } else if wanted.comparing {
             let (top, bottom) = split_rows(body, if wide { 50 } else { 52 }, u16::from(wide));
             let others = [Pane::Fleet, Pane::Map, Pane::Slices, Pane::Alerts];
@@ -111,6 +122,7 @@ impl Layout {
         } else {
             let (left, right) = split_columns(body, if wide { 60 } else { 56 });
             let (map, demand) = split_rows(left, 53, u16::from(wide));
+            let judged = if wanted.is_operated { Pane::Orders } else { Pane::Score };
             if wide {
                 let fleet_height = (right.height / 4).max(11);
                 let (fleet, rest) = cut_top(right, fleet_height, 1);
@@ -120,7 +132,7 @@ impl Layout {
                     place(&[Pane::Map], map),
                     place(&[Pane::Fleet], fleet),
                     place(&[Pane::Demand], demand),
-                    place(&[Pane::Score], score),
+                    place(&[judged], score),
                     place(&[Pane::Slices], slices),
                     place(&[Pane::Alerts], alerts),
                 ]
@@ -131,7 +143,7 @@ impl Layout {
                     place(&[Pane::Map], map),
                     place(&[Pane::Fleet], fleet),
                     place(&[Pane::Demand], demand),
-                    place(&[Pane::Score, Pane::Slices, Pane::Alerts], rest),
+                    place(&[judged, Pane::Slices, Pane::Alerts], rest),
                 ]
             }
         };
@@ -176,9 +188,12 @@ mod tests {
             focus in 0usize..6,
             zoomed: bool,
             comparing: bool,
+            is_operated: bool,
         ) {
             let screen = Rect::new(0, 0, width, height);
-            let wanted = Wanted { focus: Pane::ALL[focus], latest: &[], zoomed, comparing };
+            let comparing = comparing && !is_operated;
+            let focus = Pane::all(is_operated)[focus];
+            let wanted = Wanted { focus, latest: &[], zoomed, comparing, is_operated };
             let Some(layout) = Layout::of(screen, wanted) else {
                 prop_assert!(width < SMALLEST.0 || height < SMALLEST.1);
                 return Ok(());
@@ -193,7 +208,7 @@ mod tests {
                     prop_assert!(area.intersection(*other).is_empty(), "{:?} {:?}", area, other);
                 }
             }
-            prop_assert!(layout.place(Pane::ALL[focus]).is_some(), "what is focused can be seen");
+            prop_assert!(layout.place(focus).is_some(), "what is focused can be seen");
         }
     }
 }

@@ -55,7 +55,9 @@ pub fn render(app: &App, frame: &mut Frame<'_>) {
 }
 
 fn draw_content(app: &App, pane: Pane, area: Rect, buffer: &mut Buffer) {
-    if app.sides().iter().all(|side| side.tick.is_none()) && pane != Pane::Map {
+    let waits = app.sides().iter().all(|side| side.tick.is_none());
+    let is_told_at_once = matches!(pane, Pane::Map | Pane::Orders) || (pane == Pane::Alerts && app.standing.is_some());
+    if waits && !is_told_at_once {
         let text = if app.snapshot.is_some() { "before the first tick" } else { "starting" };
         put(buffer, app.look, area.x, area.y, area.right(), text, Tone::Dim);
         return;
@@ -63,7 +65,9 @@ fn draw_content(app: &App, pane: Pane, area: Rect, buffer: &mut Buffer) {
     match pane {
         Pane::Map if map::is_drawn(area) => map::draw(app, area, buffer),
         Pane::Demand => chart::draw(app, area, buffer),
-        Pane::Map | Pane::Fleet | Pane::Score | Pane::Slices | Pane::Alerts => list::draw(app, pane, area, buffer),
+        Pane::Map | Pane::Fleet | Pane::Score | Pane::Orders | Pane::Slices | Pane::Alerts => {
+            list::draw(app, pane, area, buffer)
+        }
     }
 }
 
@@ -123,8 +127,13 @@ fn subject(app: &App, pane: Pane, width: usize) -> Vec<(String, Tone)> {
             subject.push((format!("A {} · B {}", names[0], names[1]), Tone::Text));
         }
         Pane::Alerts => {
-            let count = app.snapshot.as_ref().map_or(0, |snapshot| snapshot.alerts.len());
-            subject.push((count.to_string(), Tone::Dim));
+            subject.push((app.alerts().len().to_string(), Tone::Dim));
+        }
+        Pane::Orders => {
+            let waiting = app.standing.as_ref().map_or(0, |standing| standing.proposals.len());
+            if waiting > 0 {
+                subject.push((format!("{waiting} wait for a yes"), Tone::Accent));
+            }
         }
         Pane::Score | Pane::Slices => {}
     }

@@ -56,6 +56,7 @@ impl Scripted {
             window: WINDOW,
             policies: ["fixed", "hpa", "predictive"].map(str::to_owned).to_vec(),
             follows: None,
+            is_operated: false,
         };
         let cells = topology.cells();
         let mut engine = Scripted {

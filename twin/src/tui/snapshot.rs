@@ -31,6 +31,8 @@ pub struct Scene {
     pub policies: Vec<String>,
     /// What the mode line says of a run that is made elsewhere and only followed.
     pub follows: Option<&'static str>,
+    /// Whether production is acted on from here: then there are orders where a run has a score.
+    pub is_operated: bool,
 }
 
 impl Scene {
@@ -46,6 +48,7 @@ impl Scene {
             window: scenario.controller.period,
             policies: policy::NAMES.iter().map(|name| (*name).to_owned()).collect(),
             follows: None,
+            is_operated: false,
         }
     }
 }

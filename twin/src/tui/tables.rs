@@ -1,8 +1,9 @@
 //! The tables behind the panes, made from a snapshot.
 
+mod orders;
 mod score;
 
-use forebay_world::{HostId, LinkEnds, LinkUse, RegionId, SliceUse, Topology, VmSeen, VmState};
+use forebay_world::{HostId, LinkEnds, LinkUse, RegionId, SliceUse, Timestamp, Topology, VmSeen, VmState};
 
 use super::app::{App, Level};
 use super::figures::{count, percent, short, span};
@@ -17,6 +18,9 @@ pub(crate) fn of_pane(app: &App, pane: Pane) -> Option<Table> {
     if pane == Pane::Alerts {
         return Some(alerts(app));
     }
+    if pane == Pane::Orders {
+        return Some(orders::orders(app.standing.as_deref()));
+    }
     let tick = app.sides().first()?.tick.as_ref()?;
     let topology = &app.scene.topology;
     Some(match pane {
@@ -29,7 +33,7 @@ pub(crate) fn of_pane(app: &App, pane: Pane) -> Option<Table> {
         Pane::Demand => series(app),
         Pane::Score => score::score(app),
         Pane::Slices => slices(app.look, topology, tick),
-        Pane::Alerts => unreachable!("handled above"),
+        Pane::Alerts | Pane::Orders => unreachable!("handled above"),
     })
 }
 
@@ -96,6 +100,9 @@ fn regions(app: &App, tick: &Tick) -> Table {
     if other.is_some() {
         columns.insert(3, Column::right("ready B", 2));
     }
+    // What clients miss is known of a twin only.
+    let is_judged = !app.scene.is_operated;
+    columns.retain(|column| is_judged || column.name != "missed");
     let ready = |tick: &Tick, region: RegionId| {
         let cells = region.index() * classes..(region.index() + 1) * classes;
         tick.decision.cells.get(cells).map_or(0, |cells| cells.iter().map(|cell| cell.ready).sum::<u32>())
@@ -124,6 +131,9 @@ fn regions(app: &App, tick: &Tick) -> Table {
         if let Some(other) = other {
             let ready = f64::from(ready(other, region));
             cells.insert(3, Cell::number(ready, count(ready)));
+        }
+        if !is_judged {
+            cells.remove(cells.len() - 3);
         }
         Row { key: index as u64, cells, dim: false }
     };
@@ -261,8 +271,8 @@ fn slices(look: Look, topology: &Topology, tick: &Tick) -> Table {
 fn alerts(app: &App) -> Table {
     let columns = vec![Column::left("at", 0), Column::left("what", 0)];
     let clock = app.clock();
-    let several_days = app.scene.end.since(app.scene.start) > forebay_world::Duration::from_hours(24);
-    let alerts = app.snapshot.as_ref().map_or(&[][..], |snapshot| &snapshot.alerts);
+    let end = if app.scene.end == Timestamp::MAX { clock } else { app.scene.end };
+    let several_days = end.since(app.scene.start) > forebay_world::Duration::from_hours(24);
     let row = |alert: &super::alert::Alert| {
         let (glyph, tone) = app.look.severity(alert.severity);
         let time = super::figures::minute(alert.at);
@@ -271,9 +281,9 @@ fn alerts(app: &App) -> Table {
             Cell { value: Some(alert.at.as_secs_f64()), ..Cell::text(time).tone(Tone::Dim) },
             Cell::text(format!("{glyph} {}", alert.text)).tone(tone),
         ];
-        Row { key: alert.number, cells, dim: alert.at > clock }
+        Row { key: alert.number, cells, dim: alert.at > clock && app.standing.is_none() }
     };
-    Table { columns, rows: alerts.iter().rev().map(row).collect() }
+    Table { columns, rows: app.alerts().iter().rev().map(row).collect() }
 }
 
 fn places(look: Look, topology: &Topology, tick: &Tick) -> Table {

@@ -14,6 +14,7 @@ use ratatui::crossterm::event::{self, DisableMouseCapture, EnableMouseCapture, E
 use ratatui::crossterm::execute;
 
 use super::app::{App, Effect, Msg};
+use super::desk::Desk;
 use super::player::{MakeEngine, Player, Rest};
 use super::render::render;
 use super::snapshot::{Command, Snapshot};
@@ -30,7 +31,7 @@ pub(super) fn run(options: TuiOptions, make_engine: MakeEngine) -> Result<(), Tu
     let size = screen.terminal.size().map_err(TuiError::Terminal)?;
     let app = App::new(scene, options.look, size.width, size.height);
     let stage = Stage::start(player, options.wall).map_err(TuiError::Thread)?;
-    let shown = show(app, &mut screen, &stage, &options.stop, &options.out);
+    let shown = show(app, &mut screen, &stage, options.desk, &options.stop, &options.out);
     drop(screen);
     stage.end()?;
     shown.map_err(TuiError::Terminal)
@@ -111,7 +112,14 @@ fn play(mut player: Player, wall: fn() -> Wall, asked: &Receiver<Command>, lates
 }
 
 /// Draws and listens until the reader leaves.
-fn show(mut app: App, screen: &mut Screen, stage: &Stage, stop: &AtomicBool, out: &Path) -> io::Result<()> {
+fn show(
+    mut app: App,
+    screen: &mut Screen,
+    stage: &Stage,
+    mut desk: Option<Box<dyn Desk>>,
+    stop: &AtomicBool,
+    out: &Path,
+) -> io::Result<()> {
     let mut changed = true;
     loop {
         if stop.load(Ordering::Relaxed) || stage.thread.is_finished() {
@@ -119,6 +127,10 @@ fn show(mut app: App, screen: &mut Screen, stage: &Stage, stop: &AtomicBool, out
         }
         if let Some(snapshot) = stage.latest.take() {
             app.update(Msg::Snapshot(Arc::new(snapshot)));
+            changed = true;
+        }
+        if let Some(standing) = desk.as_mut().and_then(|desk| desk.news()) {
+            app.update(Msg::Standing(standing));
             changed = true;
         }
         if changed {
@@ -148,6 +160,16 @@ fn show(mut app: App, screen: &mut Screen, stage: &Stage, stop: &AtomicBool, out
                         let frame = screen.terminal.draw(|frame| render(&app, frame))?;
                         let text = text_of(frame.buffer);
                         app.update(Msg::Note(write(out, &name, &text)));
+                    }
+                    Effect::Answer(line) => {
+                        if let Some(desk) = &mut desk {
+                            app.update(Msg::Note(desk.answer(&line)));
+                        }
+                    }
+                    Effect::CloseKillSwitch => {
+                        if let Some(desk) = &mut desk {
+                            app.update(Msg::Note(desk.close_kill_switch()));
+                        }
                     }
                     Effect::Suspend => {
                         screen.suspend()?;
@@ -223,5 +245,6 @@ impl Drop for Screen {
 
 fn give_back() {
     let _ = execute!(io::stdout(), DisableMouseCapture);
-    ratatui::restore();
+    // Not `restore`, which panics where stderr has gone with the terminal.
+    let _ = ratatui::try_restore();
 }

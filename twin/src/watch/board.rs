@@ -175,6 +175,28 @@ impl Board {
         found
     }
 
+    /// All that is looked at, as operators know it, and when a look last showed something.
+    pub fn seen_at(&self, production: &Production) -> Vec<(String, Option<Timestamp>)> {
+        let inner = self.inner();
+        let mut all = Vec::new();
+        for (hosted, look) in production.hypervisors.iter().zip(&inner.hypervisors) {
+            all.push((hosted.hypervisor.name(), look.seen.as_ref().map(|(at, _)| *at)));
+        }
+        let regions = production.topology.regions.iter().zip(&production.networks).zip(&inner.links);
+        for ((region, network), look) in regions {
+            if network.as_ref().is_some_and(crate::production::Network::is_seen) {
+                all.push((format!("link of {}", region.name), look.seen.as_ref().map(|(at, _)| *at)));
+            }
+        }
+        if let Some(answering) = &production.answering {
+            all.push((answering.name(), inner.answers.seen.as_ref().map(|(at, _)| *at)));
+        }
+        if !inner.targets.is_empty() {
+            all.push(("health".to_owned(), inner.asked.values().map(|asked| asked.at).min()));
+        }
+        all
+    }
+
     /// The first number after all machines that bear our mark.
     pub fn next_vm(&self) -> VmId {
         let inner = self.inner();

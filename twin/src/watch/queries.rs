@@ -59,9 +59,12 @@ struct Fold {
     connected: (u32, u32),
     /// Queries that were lost so far, and at the end of the last window.
     lost: (u64, u64),
-    /// For each log, whether it can be read.
-    logs: Vec<bool>,
+    /// Each log, and why it cannot be read, if it cannot.
+    logs: Vec<(String, Result<(), String>)>,
 }
+
+/// Of a log that nobody has looked at yet.
+const NOT_YET: &str = "not read yet";
 
 /// A sender that has been away for so long is not waited for any more.
 const FORGOTTEN_AFTER: Duration = Duration::from_hours(1);
@@ -106,7 +109,7 @@ impl QueryWatch {
             senders: BTreeMap::new(),
             connected: (0, 0),
             lost: (0, 0),
-            logs: vec![false; queries.logs.len()],
+            logs: queries.logs.iter().map(|log| (log.path.display().to_string(), Err(NOT_YET.to_owned()))).collect(),
         })))))
     }
 
@@ -156,11 +159,21 @@ impl QueryWatch {
         self.fold().take(query);
     }
 
-    /// Says whether the log at a position can be read.
-    pub fn set_log(&self, number: usize, is_read: bool) {
-        if let Some(log) = self.fold().logs.get_mut(number) {
-            *log = is_read;
+    /// Says that the log at a position was read, or why it could not be.
+    pub fn set_log(&self, number: usize, read: Result<(), String>) {
+        if let Some((_, last)) = self.fold().logs.get_mut(number) {
+            *last = read;
         }
+    }
+
+    /// Logs that cannot be read, as operators know them, and why.
+    pub fn troubles(&self) -> Vec<(String, String)> {
+        let fold = self.fold();
+        let unread = |(log, read): &(String, Result<(), String>)| {
+            let why = read.as_ref().err().filter(|why| *why != NOT_YET)?;
+            Some((format!("log {log}"), why.clone()))
+        };
+        fold.logs.iter().filter_map(unread).collect()
     }
 
     /// Says how many listeners had a sender all the time; what [`QueryWatch::hear`] finds out by itself.
@@ -173,7 +186,7 @@ impl QueryWatch {
         let mut fold = self.fold();
         let fold = &mut *fold;
         fold.senders.retain(|_, last| at.since(*last) < FORGOTTEN_AFTER);
-        let logs = (fold.logs.iter().filter(|is_read| **is_read).count() as u32, fold.logs.len() as u32);
+        let logs = (fold.logs.iter().filter(|(_, read)| read.is_ok()).count() as u32, fold.logs.len() as u32);
         let all = fold.places.max(fold.senders.len() as u32);
         let heard = fold.connected.1.min(all);
         let lost = fold.lost.0.saturating_sub(fold.lost.1);

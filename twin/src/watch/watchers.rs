@@ -4,22 +4,18 @@
 //! What hangs keeps nobody else from looking, and holds nothing that writes.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::thread::{self, JoinHandle};
-use std::time::Duration as Wait;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
 
-use forebay_adapters::ReadOptions;
-use forebay_adapters::dnstap_listener::{DnstapListener, ListenError, ListenOptions};
+use forebay_adapters::dnstap_listener::ListenError;
 use forebay_adapters::probe::ProbeError;
-use forebay_adapters::tail::{Tail, TailFrom};
 use forebay_world::{ClassId, Duration, RegionId, Timestamp};
 
 use super::announced::EventWatch;
+use super::hearing::Hearing;
+use super::repeat::again;
 use super::{Board, Clock, HealthWatch, QueryWatch, look_at_answers, look_at_hypervisor, look_at_link};
 use crate::production::Production;
-
-/// How long a rest of the thread that hears queries may be.
-const HEARD_WITHIN: Duration = Duration::from_millis(200);
 
 /// Why production cannot be watched.
 #[derive(Debug, thiserror::Error)]
@@ -53,8 +49,8 @@ pub struct Seers {
 /// The threads. They end when this is dropped.
 pub struct Watchers {
     stops: Vec<Sender<()>>,
-    /// Those whose end is waited for: they hold sockets.
-    hearing: Vec<JoinHandle<()>>,
+    // It hears until this is dropped.
+    _hearing: Option<Hearing>,
 }
 
 impl Watchers {
@@ -64,8 +60,10 @@ impl Watchers {
     /// [`WatchError`]. What does not answer is no error: the board says so, and it is asked again.
     pub fn start(seers: &Seers, period: Duration) -> Result<Watchers, WatchError> {
         let Seers { production, board, clock, .. } = seers;
-        let mut watchers = Watchers { stops: Vec::new(), hearing: Vec::new() };
-        watchers.listen(seers)?;
+        let mut watchers = Watchers { stops: Vec::new(), _hearing: None };
+        if let (Some(queries), Some(watch)) = (&production.queries, &seers.queries) {
+            watchers._hearing = Some(Hearing::start(queries, watch, clock, None)?);
+        }
         for (index, hosted) in production.hypervisors.iter().enumerate() {
             let (hypervisor, owner) = (hosted.hypervisor.clone(), production.owner.clone());
             let (board, clock) = (Arc::clone(board), Arc::clone(clock));
@@ -138,52 +136,10 @@ impl Watchers {
         Ok(watchers)
     }
 
-    fn spawn(
-        &mut self,
-        name: String,
-        work: impl FnOnce(Receiver<()>) + Send + 'static,
-    ) -> Result<JoinHandle<()>, std::io::Error> {
+    fn spawn(&mut self, name: String, work: impl FnOnce(Receiver<()>) + Send + 'static) -> Result<(), std::io::Error> {
         let (sender, stop) = channel();
-        let thread = thread::Builder::new().name(name).spawn(move || work(stop))?;
+        thread::Builder::new().name(name).spawn(move || work(stop))?;
         self.stops.push(sender);
-        Ok(thread)
-    }
-
-    fn listen(&mut self, seers: &Seers) -> Result<(), WatchError> {
-        let (Some(queries), Some(watch)) = (&seers.production.queries, &seers.queries) else { return Ok(()) };
-        if !queries.dnstap.is_empty() {
-            let listener = DnstapListener::bind(&queries.dnstap, &ListenOptions::default())?;
-            let (watch, clock) = (watch.clone(), Arc::clone(&seers.clock));
-            let thread = self.spawn("queries".to_owned(), move |stop| {
-                while watch.hear(&listener, HEARD_WITHIN, clock()) && !has_ended(&stop) {}
-                // What is not heard is not zero.
-                watch.deafen();
-            })?;
-            self.hearing.push(thread);
-        }
-        for (number, log) in queries.logs.iter().enumerate() {
-            let (watch, log, clock) = (watch.clone(), log.clone(), Arc::clone(&seers.clock));
-            let vantage = queries.vantage;
-            self.spawn(format!("log-{number}"), move |stop| {
-                let mut tail = None;
-                again(&stop, Duration::from_secs(1), || {
-                    let options = ReadOptions {
-                        format: log.format,
-                        now: Some(clock()),
-                        vantage: Some(vantage),
-                        ..ReadOptions::default()
-                    };
-                    // From its end: what was asked before is no load of now.
-                    let opened = tail.take().map_or_else(|| Tail::open(&log.path, &options, TailFrom::End), Ok);
-                    let read = opened.and_then(|mut opened| {
-                        opened.poll(&mut |query| watch.take(query))?;
-                        tail = Some(opened);
-                        Ok(())
-                    });
-                    watch.set_log(number, read.is_ok() && log.path.exists());
-                });
-            })?;
-        }
         Ok(())
     }
 
@@ -196,16 +152,6 @@ impl Watchers {
             })?;
         }
         Ok(())
-    }
-}
-
-impl Drop for Watchers {
-    fn drop(&mut self) {
-        self.stops.clear();
-        for thread in self.hearing.drain(..) {
-            // One that panicked has said so on its own.
-            let _ = thread.join();
-        }
     }
 }
 
@@ -228,21 +174,6 @@ fn watch<V, S>(
         });
         put(at, seen);
     });
-}
-
-/// Does something every `period` until it is time to stop.
-fn again(stop: &Receiver<()>, period: Duration, mut work: impl FnMut()) {
-    loop {
-        work();
-        match stop.recv_timeout(Wait::from_nanos(period.as_nanos())) {
-            Err(RecvTimeoutError::Timeout) => {}
-            Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
-        }
-    }
-}
-
-fn has_ended(stop: &Receiver<()>) -> bool {
-    stop.try_recv() == Err(std::sync::mpsc::TryRecvError::Disconnected)
 }
 
 /// An error and what caused it, in one line.

@@ -33,6 +33,16 @@ impl Breaker {
         self.failures >= limits.breaker_failures && !self.may_try(at)
     }
 
+    /// Failures in a row.
+    pub fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    /// When one may try again.
+    pub fn not_before(&self) -> Timestamp {
+        self.not_before
+    }
+
     /// Whether one may try.
     pub fn may_try(&self, at: Timestamp) -> bool {
         at >= self.not_before

@@ -34,6 +34,8 @@ pub struct LiveSpec {
     pub lease: LeaseSpec,
     /// What is older counts as not seen.
     pub freshness: Spanned<Duration>,
+    /// How long audits and journals of terms that are over are kept; those of the last one always are.
+    pub keep: Spanned<Duration>,
 }
 
 /// An entry of `live.cells`.
@@ -142,6 +144,7 @@ impl Default for LiveSpec {
             shutdown_deadline: unplaced(Duration::from_secs(30)),
             lease: LeaseSpec::default(),
             freshness: unplaced(Duration::from_mins(3)),
+            keep: unplaced(Duration::from_hours(90 * 24)),
         }
     }
 }

@@ -43,8 +43,9 @@ impl App {
     }
 
     pub(super) fn step_focus(&mut self, by: usize) {
-        let position = Pane::ALL.iter().position(|pane| *pane == self.focus).unwrap_or(0);
-        self.set_focus(Pane::ALL[(position + by) % Pane::ALL.len()]);
+        let all = Pane::all(self.scene.is_operated);
+        let position = all.iter().position(|pane| *pane == self.focus).unwrap_or(0);
+        self.set_focus(all[(position + by) % all.len()]);
     }
 
     pub(super) fn set_focus(&mut self, pane: Pane) {
@@ -76,7 +77,7 @@ impl App {
         match self.focus {
             Pane::Map if !self.map_is_table() => self.move_on_map(action),
             Pane::Demand | Pane::Score => self.move_cell(action),
-            Pane::Map | Pane::Fleet | Pane::Slices | Pane::Alerts => {
+            Pane::Map | Pane::Fleet | Pane::Slices | Pane::Alerts | Pane::Orders => {
                 let page = self.rows_shown(self.focus) as isize;
                 let by = match action {
                     Action::Up => -1,
@@ -184,6 +185,8 @@ impl App {
                 Level::Machines(_) => self.overlay = Some(Overlay::Explain),
             },
             Pane::Alerts => return self.visit_alert(),
+            // Its rows are long: on the whole screen they can be read.
+            Pane::Orders => self.zoomed = true,
             Pane::Demand | Pane::Score | Pane::Slices => self.overlay = Some(Overlay::Explain),
         }
         Vec::new()
@@ -192,10 +195,7 @@ impl App {
     fn visit_alert(&mut self) -> Vec<Effect> {
         let Some(number) = self.row_under_cursor(Pane::Alerts) else { return Vec::new() };
         self.alerts.key = Some(number);
-        let alert = self
-            .snapshot
-            .as_ref()
-            .and_then(|snapshot| snapshot.alerts.iter().find(|alert| alert.number == number).cloned());
+        let alert = self.alerts().iter().find(|alert| alert.number == number).cloned();
         let Some(alert) = alert else { return Vec::new() };
         if let Some(region) = alert.region {
             self.select_region(region);

@@ -64,7 +64,7 @@ impl App {
                     self.select_region(RegionId::at(index));
                 }
             }
-            Pane::Map | Pane::Fleet | Pane::Slices | Pane::Alerts => {
+            Pane::Map | Pane::Fleet | Pane::Slices | Pane::Alerts | Pane::Orders => {
                 let Some(row) = usize::from(at.y - content.y).checked_sub(1) else { return Vec::new() };
                 let Some(table) = self.table(place.pane) else { return Vec::new() };
                 let height = usize::from(content.height.saturating_sub(1));
@@ -95,7 +95,12 @@ impl App {
 
     fn moment_under(&self, area: Option<Rect>, at: Position) -> Option<Timestamp> {
         let area = area.filter(|area| area.contains(at))?;
-        timeline::moment_at(&self.scene, area, at.x)
+        timeline::moment_at(
+            &self.scene,
+            self.snapshot.as_ref().map_or(self.scene.start, |shown| shown.reached),
+            area,
+            at.x,
+        )
     }
 
     fn wheel(&mut self, at: Position, by: isize) -> Vec<Effect> {

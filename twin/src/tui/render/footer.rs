@@ -4,7 +4,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use super::{put, put_styled, width_of};
-use crate::tui::app::{App, Asks};
+use crate::tui::app::{App, Asks, KILL_WORD};
 use crate::tui::keys::{self, Action, Binding};
 use crate::tui::layout::{Pane, Place};
 use crate::tui::look::Tone;
@@ -35,10 +35,11 @@ pub(crate) fn turn_at(place: &Place, x: u16) -> Option<Pane> {
 /// The keys that fit, in the order of the key table, and the columns that each takes.
 fn offered(app: &App, area: Rect) -> Vec<(&'static Binding, u16, u16)> {
     let label = |binding: &Binding| binding.chords[0].label(app.look.ascii);
-    let width = |binding: &Binding| width_of(app.look, &label(binding)) + 1 + binding.short.len() as u16;
+    let width =
+        |binding: &Binding| width_of(app.look, &label(binding)) + 1 + width_of(app.look, binding.short(&app.scene));
     let mut room = area.width.saturating_sub(1);
     let mut fitting = Vec::new();
-    for binding in keys::footer() {
+    for binding in keys::footer(&app.scene) {
         let Some(left) = room.checked_sub(width(binding) + 2) else { break };
         room = left;
         fitting.push(binding);
@@ -76,6 +77,8 @@ pub(super) fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
     if let Some(prompt) = &app.prompt {
         let asks = match prompt.asks {
             Asks::Filter(pane) => format!(" {} rows that contain: ", pane.name()),
+            Asks::Yes => " yes vm-7, or yes all: ".to_owned(),
+            Asks::Kill => format!(" type {KILL_WORD} to let nothing be written any more: "),
             Asks::Goto => " go to (18:30, +2 h, -10 min): ".to_owned(),
         };
         let x = put(buffer, look, area.x, area.y, area.right(), &asks, Tone::Accent);
@@ -95,6 +98,6 @@ pub(super) fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
     for (binding, from, to) in offered {
         let label = binding.chords[0].label(look.ascii);
         let x = put(buffer, look, from, area.y, to, &label, Tone::Accent);
-        put(buffer, look, x + 1, area.y, to, binding.short, Tone::Dim);
+        put(buffer, look, x + 1, area.y, to, binding.short(&app.scene), Tone::Dim);
     }
 }

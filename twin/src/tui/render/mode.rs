@@ -16,7 +16,7 @@ pub(super) fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
         return;
     };
     let (badge, tone) = match snapshot.mode {
-        Mode::Run if app.scene.follows.is_some() => (app.scene.follows.unwrap_or_default().to_owned(), Tone::Good),
+        _ if app.scene.follows.is_some() => followed(app, snapshot.mode),
         Mode::Run => (format!("RUN {}", snapshot.speed), Tone::Good),
         Mode::Replay => (format!("REPLAY {}", snapshot.speed), Tone::Accent),
         Mode::Paused => ("PAUSED".to_owned(), Tone::Warn),
@@ -52,10 +52,39 @@ pub(super) fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
             parts.insert(1, (format!("{:.0}% heard", coverage * 100.0), Tone::Warn));
         }
     }
+    if let Some(standing) = &app.standing {
+        parts.retain(|(_, tone)| *tone != Tone::Dim);
+        let (epoch, ..) = &standing.lease;
+        parts.push((format!("epoch {epoch}"), Tone::Dim));
+        match standing.proposals.len() {
+            0 => {}
+            1 => parts.insert(0, ("1 waits for a yes".to_owned(), Tone::Accent)),
+            waiting => parts.insert(0, (format!("{waiting} wait for a yes"), Tone::Accent)),
+        }
+    }
     for (text, tone) in parts {
         if x + 2 + width_of(look, &text) > area.right() {
             continue;
         }
         x = put(buffer, look, x + 2, area.y, area.right(), &text, tone);
+    }
+}
+
+/// Of what is made elsewhere: that it goes on is never in doubt, also while the screen stands still or shows what was.
+fn followed(app: &App, mode: Mode) -> (String, Tone) {
+    let name = app.scene.follows.unwrap_or_default();
+    if let Some(standing) = &app.standing {
+        if standing.closed.is_some() {
+            return (format!("{name}: KILL SWITCH CLOSED"), Tone::Bad);
+        }
+        if standing.halted.is_some() {
+            return (format!("{name}: HALTED"), Tone::Bad);
+        }
+    }
+    match mode {
+        Mode::Run => (name.to_owned(), Tone::Good),
+        Mode::Replay | Mode::Seek(_) => (format!("{name}, looking back"), Tone::Accent),
+        Mode::Paused => (format!("{name}, screen stands"), Tone::Warn),
+        Mode::End => (format!("{name}, ended"), Tone::Text),
     }
 }

@@ -7,7 +7,7 @@ use ratatui::layout::Rect;
 
 use super::{put, put_styled};
 use crate::tui::app::{App, Overlay};
-use crate::tui::keys::{Group, KEYS};
+use crate::tui::keys::{self, Group};
 use crate::tui::look::Tone;
 
 /// A line of pieces.
@@ -64,17 +64,26 @@ fn draw_lines(app: &App, lines: &[Line], area: Rect, buffer: &mut Buffer) {
 }
 
 fn help_of(app: &App, groups: &[Group]) -> Vec<Line> {
-    let label_width = KEYS.iter().map(|binding| binding.label(app.look.ascii).chars().count()).max().unwrap_or(0);
+    let label_width =
+        keys::of(&app.scene).map(|binding| binding.label(app.look.ascii).chars().count()).max().unwrap_or(0);
     let mut lines: Vec<Line> = Vec::new();
     for group in groups {
+        let bindings: Vec<_> = keys::of(&app.scene).filter(|binding| binding.group == *group).collect();
+        if bindings.is_empty() {
+            continue;
+        }
         if !lines.is_empty() {
             lines.push(Vec::new());
         }
         lines.push(vec![(group.name().to_owned(), Tone::Head)]);
-        for binding in KEYS.iter().filter(|binding| binding.group == *group) {
+        for binding in bindings {
             let label = binding.label(app.look.ascii);
             let blank = " ".repeat(label_width - label.chars().count() + 2);
-            lines.push(vec![(label, Tone::Accent), (blank, Tone::Text), (binding.help.to_owned(), Tone::Text)]);
+            lines.push(vec![
+                (label, Tone::Accent),
+                (blank, Tone::Text),
+                (binding.help(&app.scene).to_owned(), Tone::Text),
+            ]);
         }
     }
     lines
@@ -82,8 +91,10 @@ fn help_of(app: &App, groups: &[Group]) -> Vec<Line> {
 
 fn draw_help(app: &App, top: usize, screen: Rect, buffer: &mut Buffer) {
     if screen.width >= 120 && screen.height >= 30 {
-        let columns =
-            [help_of(app, &[Group::Time, Group::Chart, Group::Program]), help_of(app, &[Group::Moving, Group::Views])];
+        let columns = [
+            help_of(app, &[Group::Time, Group::Chart, Group::Program]),
+            help_of(app, &[Group::Moving, Group::Views, Group::Operation]),
+        ];
         let height = columns.iter().map(Vec::len).max().unwrap_or(0) as u16 + 2;
         let inner = draw_box(app, "Keys", (118, height), screen, buffer);
         let half = inner.width / 2;

@@ -18,20 +18,26 @@ fn track(area: Rect) -> Rect {
     Rect { x: area.x + LABEL, width: area.width.saturating_sub(2 * LABEL), ..area }
 }
 
-fn column(scene: &Scene, track: Rect, at: Timestamp) -> u16 {
-    let whole = scene.end.since(scene.start).as_secs_f64().max(1.0);
+/// The end of the line: what has no end of its own is shown as far as it has come, and an hour at least.
+fn end(scene: &Scene, reached: Timestamp) -> Timestamp {
+    let hour = Duration::from_hours(1);
+    if scene.end == Timestamp::MAX { reached.max(scene.start.saturating_add(hour)) } else { scene.end }
+}
+
+fn column(scene: &Scene, end: Timestamp, track: Rect, at: Timestamp) -> u16 {
+    let whole = end.since(scene.start).as_secs_f64().max(1.0);
     let share = (at.since(scene.start).as_secs_f64() / whole).min(1.0);
     track.x + (share * f64::from(track.width.saturating_sub(1))).round() as u16
 }
 
 /// The moment that a column of the timeline stands for.
-pub(crate) fn moment_at(scene: &Scene, area: Rect, x: u16) -> Option<Timestamp> {
+pub(crate) fn moment_at(scene: &Scene, reached: Timestamp, area: Rect, x: u16) -> Option<Timestamp> {
     let track = track(area);
     if track.width < 2 || x < track.x || x >= track.right() {
         return None;
     }
     let share = f64::from(x - track.x) / f64::from(track.width - 1);
-    Some(scene.start.saturating_add(scene.end.since(scene.start).mul_f64(share)))
+    Some(scene.start.saturating_add(end(scene, reached).since(scene.start).mul_f64(share)))
 }
 
 pub(super) fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
@@ -41,13 +47,14 @@ pub(super) fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
     if track.width < 2 {
         return;
     }
+    let end = end(scene, snapshot.reached);
     let label = |at: Timestamp| {
-        let several_days = scene.end.since(scene.start) > Duration::from_hours(36);
+        let several_days = end.since(scene.start) > Duration::from_hours(36);
         if several_days { day(at)[5..].to_owned() } else { minute(at) }
     };
     put(buffer, look, area.x + 1, area.y, track.x, &label(scene.start), Tone::Dim);
-    put(buffer, look, track.right() + 1, area.y, area.right(), &label(scene.end), Tone::Dim);
-    let (now, reached) = (column(scene, track, snapshot.clock), column(scene, track, snapshot.reached));
+    put(buffer, look, track.right() + 1, area.y, area.right(), &label(end), Tone::Dim);
+    let (now, reached) = (column(scene, end, track, snapshot.clock), column(scene, end, track, snapshot.reached));
     for x in track.x..track.right() {
         let (glyph, tone) = match x {
             x if x <= now => (look.glyph("━", "="), Tone::Accent),
@@ -57,8 +64,8 @@ pub(super) fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
         buffer[(x, area.y)].set_symbol(glyph).set_style(look.style(tone));
     }
     let mut marks = vec![None; usize::from(track.width)];
-    for alert in snapshot.alerts.iter().filter(|alert| alert.severity >= Severity::Notice) {
-        let mark = &mut marks[usize::from(column(scene, track, alert.at) - track.x)];
+    for alert in app.alerts().iter().filter(|alert| alert.severity >= Severity::Notice) {
+        let mark = &mut marks[usize::from(column(scene, end, track, alert.at) - track.x)];
         *mark = (*mark).max(Some(alert.severity));
     }
     for (x, severity) in (track.x..).zip(marks) {
