@@ -11,6 +11,7 @@
 
 mod crash;
 mod crowd;
+mod deeds;
 mod edge;
 #[path = "../../adapters/tests/machines/guest.rs"]
 #[allow(dead_code, reason = "made for the tests of adapters, which use all of it")]
@@ -21,7 +22,10 @@ mod instance;
 mod lab;
 mod mishaps;
 mod refusals;
+mod shadow;
+mod speech;
 mod takeover;
+mod trace;
 mod trail;
 mod witness;
 
