@@ -13,6 +13,7 @@ mod crash;
 mod crowd;
 mod deeds;
 mod edge;
+mod followed;
 #[path = "../../adapters/tests/machines/guest.rs"]
 #[allow(dead_code, reason = "made for the tests of adapters, which use all of it")]
 mod guest;

@@ -29,9 +29,12 @@ const LOOK: f64 = 1.0;
 const BLUR: f64 = 1.5;
 const PRICE_PER_HOUR: f64 = 0.02;
 
-/// Production, run by a policy that wants so many whatever it sees.
-fn wanted(vms: u32) -> [(&'static str, String); 3] {
+/// Production, run by a policy that wants so many whatever it sees. What guests say of their sessions tells it demand, so
+/// that a slice goes that has no guest.
+fn wanted(vms: u32) -> [(&'static str, String); 5] {
     [
+        ("demand = \"dns\"", "demand = \"sessions\"".to_owned()),
+        ("warm = [\"/health\"]", "warm = [\"/health\"]\nsessions = { path = \"/sessions\" }".to_owned()),
         ("policy = \"predictive\"", "policy = \"fixed\"".to_owned()),
         (
             "[controller.policy.predictive]",

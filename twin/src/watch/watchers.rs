@@ -170,6 +170,7 @@ impl Watchers {
                 again(&stop, Duration::from_secs(1), || {
                     let options = ReadOptions {
                         format: log.format,
+                        zone: Some(log.zone.clone()),
                         now: Some(clock()),
                         vantage: Some(vantage),
                         ..ReadOptions::default()
