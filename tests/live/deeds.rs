@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use super::speech::{self, Said};
 use super::trace::{Call, Descriptor};
@@ -46,7 +46,7 @@ enum Peer {
 const HARMLESS: &str = "accept accept4 arch_prctl capget chdir clock_getres clock_gettime clone clone3 close_range \
     dup dup2 dup3 epoll_create epoll_create1 epoll_ctl epoll_pwait2 eventfd2 exit exit_group faccessat2 fadvise64 \
     fcntl fork fsync fdatasync fstatfs getcwd getegid geteuid getgid getpeername getpid getppid getrlimit getrusage \
-    getsockname getsockopt gettid gettimeofday getuid getpgrp getpgid listen membarrier mremap pipe pipe2 pidfd_open \
+    getsockname getsockopt gettid gettimeofday getuid get_mempolicy set_mempolicy getpgrp getpgid listen membarrier mremap pipe pipe2 pidfd_open \
     prctl prlimit64 readlink readlinkat restart_syscall rseq sched_getaffinity sched_setaffinity set_robust_list \
     set_tid_address setsockopt shutdown sigaltstack socket socketpair statfs sysinfo timerfd_create timerfd_settime \
     uname vfork wait4 waitid";
@@ -61,6 +61,9 @@ const OF_DESCRIPTORS: &str = "fallocate fchmod fchown flock fsetxattr ftruncate"
 
 /// Requests to devices that ask only.
 const ASKING: &str = "TCGETS TCGETS2 TIOCGWINSZ FIONREAD FIONBIO FIOCLEX SIOCGIFINDEX SIOCGIFFLAGS";
+
+/// Words by which programs are told what to do, as people know them.
+const VERBS: &str = "dump-flows add-flows link show add del set shadow live";
 
 fn is_among(list: &str, word: &str) -> bool {
     list.split(' ').any(|known| known == word)
@@ -129,7 +132,7 @@ impl Deeds {
                 });
             }
             "ioctl" => {
-                let request = call.arguments.split(", ").nth(1).unwrap_or_default();
+                let request = call.arguments.split(", ").nth(1).unwrap_or_default().trim();
                 if !is_among(ASKING, request) {
                     self.note(Said::write("device", request.to_owned()));
                 }
@@ -225,13 +228,14 @@ impl Deeds {
         let program = words.first().cloned().unwrap_or_default();
         let name = Path::new(&program).file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let arguments = &words[words.len().min(2)..];
+        let has = |verbs: &[&str]| arguments.iter().any(|word| verbs.contains(&word.as_str()));
         let is_look = match name.as_str() {
-            "ovs-ofctl" => {
-                arguments.iter().any(|word| word == "dump-flows") && !arguments.iter().any(|word| word == "--bundle")
-            }
+            "ovs-ofctl" => has(&["dump-flows"]) && !has(&["--bundle"]),
+            // Whose messages to the kernel are in the trace as well.
+            "ip" => arguments.last().is_some_and(|word| ["link", "show"].contains(&word.as_str())),
             _ => Path::new(&program) == whose.program,
         };
-        let verb = arguments.iter().find(|word| word.starts_with(|c: char| c.is_ascii_lowercase()));
+        let verb = arguments.iter().rfind(|word| is_among(VERBS, word));
         let what = format!("{name} {}", verb.map_or("", String::as_str));
         self.note(Said { kind: "program", what: what.trim().to_owned(), is_write: !is_look });
     }
@@ -275,8 +279,9 @@ impl Deeds {
 
 impl Whose {
     fn is_own(&self, path: &Path) -> bool {
-        ["/dev/null", "/dev/tty"].iter().any(|own| path == Path::new(own))
-            || self.own.iter().any(|own| path.starts_with(own))
+        let leads_elsewhere = path.components().any(|part| part == Component::ParentDir);
+        let is_nobodys = ["/dev/null", "/dev/tty"].iter().any(|own| path == Path::new(own));
+        is_nobodys || (!leads_elsewhere && self.own.iter().any(|own| path.starts_with(own)))
     }
 
     fn at(&self, port: Option<u16>) -> Peer {
@@ -297,4 +302,69 @@ fn number(what: &str) -> &str {
 fn port(arguments: &str) -> Option<u16> {
     let (_, rest) = arguments.split_once("_port=htons(")?;
     rest.split_once(')')?.0.parse().ok()
+}
+
+#[cfg(test)]
+fn of_lines(lines: &[&str]) -> Deeds {
+    // Texts between backquotes are written as strace does.
+    let hex = |text: &str| text.bytes().map(|byte| format!("\\x{byte:02x}")).collect::<String>();
+    let line = |line: &&str| {
+        let parts = line.split('`').enumerate();
+        let parts = parts.map(|(at, part)| if at % 2 == 1 { hex(part) } else { part.to_owned() });
+        format!("7 {}\n", parts.collect::<String>())
+    };
+    let text: String = lines.iter().map(line).collect();
+    let whose = Whose { own: vec!["/own".into()], program: "/bin/forebay".into(), dns_port: 5300 };
+    Deeds::of(&super::trace::calls(&text), &whose)
+}
+
+#[test]
+fn what_only_asks_is_no_write() {
+    let deeds = of_lines(&[
+        r#"execve("`/bin/forebay`", ["`forebay`", "`shadow`"], 0x7f /* 3 vars */) = 0"#,
+        r#"execve("`/sbin/ovs-ofctl`", ["`ovs-ofctl`", "`dump-flows`"], 0x7f /* 3 vars */) = -1 ENOENT (No such file)"#,
+        r#"openat(AT_FDCWD<`/own`>, "`ticks.jsonl`", O_WRONLY|O_CREAT|O_CLOEXEC, 0666) = 3<`/own/ticks.jsonl`>"#,
+        r#"write(3<`/own/ticks.jsonl`>, "`{}`", 2) = 2"#,
+        r#"connect(4<UNIX-STREAM:[11]>, {sa_family=AF_UNIX, sun_path="`/m/vm-0/qmp.sock`"}, 20) = 0"#,
+        r#"sendto(4<UNIX-STREAM:[11->12]>, "`{"execute":"query-status"}`", 26, 0, NULL, 0) = 26"#,
+        r#"connect(5<UNIX-STREAM:[21]>, {sa_family=AF_UNIX, sun_path="`/run/db.sock`"}, 20) = 0"#,
+        r#"sendto(5<UNIX-STREAM:[21->22]>, "`{"method":"transact","params":["O",{"op":"select","table":"Port"}],"id":1}`", 80, 0, NULL, 0) = 80"#,
+        r#"sendto(6<UDP:[127.0.0.1:9->127.0.0.1:5300]>, "\x00\x01\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00", 12, 0, NULL, 0) = 12"#,
+        r#"sendto(7<TCP:[10.0.0.1:9->10.0.0.2:80]>, "`GET /health HTTP/1.1`\x0d\x0a\x0d\x0a", 24, 0, NULL, 0) = 24"#,
+        r#"sendto(8<NETLINK:[ROUTE:7]>, [{nlmsg_len=20, nlmsg_type=RTM_GETLINK, nlmsg_flags=NLM_F_REQUEST}], 20, 0, NULL, 0) = 20"#,
+        r#"kill(99, 0) = 0"#,
+    ]);
+    assert_eq!(deeds.writes, BTreeMap::new());
+    let kinds = ["program", "qmp", "ovsdb", "dns", "http", "netlink", "process"];
+    assert!(kinds.iter().all(|kind| deeds.asked(kind) == 1), "{}", deeds.table());
+}
+
+#[test]
+fn every_kind_of_write_is_seen_and_so_is_what_is_not_understood() {
+    let deeds = of_lines(&[
+        r#"execve("`/sbin/ovs-ofctl`", ["`ovs-ofctl`", "`--bundle`", "`add-flows`"], 0x7f /* 3 vars */) = 0"#,
+        r#"openat(AT_FDCWD<`/own`>, "`../etc/hosts`", O_RDWR|O_CLOEXEC) = 3<`/etc/hosts`>"#,
+        r#"rename("`/own/a`", "`/etc/b`") = 0"#,
+        r#"flock(3<`/lab/machines/lock`>, LOCK_EX|LOCK_NB) = 0"#,
+        r#"connect(4<UNIX-STREAM:[11]>, {sa_family=AF_UNIX, sun_path="`/m/vm-0/qmp.sock`"}, 20) = 0"#,
+        r#"sendto(4<UNIX-STREAM:[11->12]>, "`{"execute":"cont"}`", 18, 0, NULL, 0) = 18"#,
+        r#"connect(5<UNIX-STREAM:[21]>, {sa_family=AF_UNIX, sun_path="`/run/db.sock`"}, 20) = 0"#,
+        r#"sendto(5<UNIX-STREAM:[21->22]>, "`{"method":"transact","params":["O",{"op":"select"},{"op":"mutate","table":"Port"}],"id":1}`", 90, 0, NULL, 0) = 90"#,
+        r#"sendto(5<UNIX-STREAM:[21->22]>, "`{"method":"lock","params":["a"],"id":2}`", 40, 0, NULL, 0) = 40"#,
+        r#"connect(9<UNIX-STREAM:[31]>, {sa_family=AF_UNIX, sun_path="`/run/br0.mgmt`"}, 20) = 0"#,
+        r#"sendto(9<UNIX-STREAM:[31->32]>, "\x04\x0e\x00\x08\x00\x00\x00\x01", 8, 0, NULL, 0) = 8"#,
+        r#"sendto(6<UDP:[127.0.0.1:9->127.0.0.1:5300]>, "\x00\x01\x28\x00\x00\x01\x00\x00\x00\x00\x00\x00", 12, 0, NULL, 0) = 12"#,
+        r#"sendto(7<TCP:[10.0.0.1:9->10.0.0.2:80]>, "`POST /x HTTP/1.1`\x0d\x0a\x0d\x0a", 20, 0, NULL, 0) = 20"#,
+        r#"sendto(8<NETLINK:[ROUTE:7]>, [{nlmsg_len=20, nlmsg_type=RTM_NEWTCLASS, nlmsg_flags=NLM_F_REQUEST}], 20, 0, NULL, 0) = 20"#,
+        r#"sendto(8<UDP:[127.0.0.1:9->127.0.0.1:7]>, "\x00", 1, 0, NULL, 0) = 1"#,
+        r#"ioctl(3<`/dev/net/tun`>, TUNSETIFF, 0x7f) = 0"#,
+        r#"kill(99, SIGTERM) = 0"#,
+        r#"io_uring_setup(8, 0x7f) = 4"#,
+    ]);
+    let kinds = [("file", 3), ("ovsdb", 2), ("program", 1), ("qmp", 1), ("openflow", 1), ("dns", 1), ("http", 1)];
+    let more = [("netlink", 1), ("other", 1), ("device", 1), ("process", 1), ("call", 1)];
+    for (kind, count) in kinds.into_iter().chain(more) {
+        assert_eq!(deeds.written(kind), count, "{kind}:\n{}", deeds.table());
+    }
+    assert_eq!(deeds.asked("ovsdb"), 1);
 }

@@ -98,7 +98,9 @@ impl Call {
     /// Texts among its arguments, in order. All of each, or the trace is not whole.
     pub(crate) fn texts(&self) -> Vec<Vec<u8>> {
         let mut texts = Vec::new();
-        let mut rest = self.arguments.as_str();
+        // The name of a socket is told beside its number.
+        let begin = if self.descriptor().is_some() { self.arguments.find(">, ").unwrap_or(0) } else { 0 };
+        let mut rest = &self.arguments[begin..];
         while let Some((_, after)) = rest.split_once('"') {
             let (text, after) = after.split_once('"').unwrap_or_else(|| panic!("no end of a text: {}", self.name));
             assert!(!after.starts_with("..."), "a text was cut short: {}({}", self.name, self.arguments);
@@ -143,7 +145,8 @@ fn descriptor(text: &str) -> Option<Descriptor> {
         let (what, _) = rest.split_once("]>")?;
         return Some(Descriptor::Socket(kind.to_owned(), what.to_owned()));
     }
-    let name = String::from_utf8_lossy(&bytes(text.split_once('>')?.0)).into_owned();
+    // Of a device, its numbers come after its path: `</dev/null<char 1:3>>`.
+    let name = String::from_utf8_lossy(&bytes(text.split(['>', '<']).next()?)).into_owned();
     if name.starts_with('/') {
         return Some(Descriptor::File(PathBuf::from(name)));
     }

@@ -339,13 +339,13 @@ impl Fleet {
             // What others answer may not be all that they answer, and says nothing of a machine that is not among it.
             let told = answers.as_ref().and_then(|(seen_at, classes)| {
                 let of = of_class(classes, known.planned.class).filter(|answered| answered.is_whole)?;
-                Some((*seen_at, of.has(known.address?)))
+                Some((*seen_at, of.has(known.address?), !of.answers.pools.is_empty()))
             });
-            if let Some((seen_at, true)) = told {
+            if let Some((seen_at, true, _)) = told {
                 known.answered_at.get_or_insert(seen_at);
             }
             match (known.state, says, told) {
-                (VmState::Ready, _, Some((seen_at, false))) if known.answered_at.is_some() => {
+                (VmState::Ready, _, Some((seen_at, false, _))) if known.answered_at.is_some() => {
                     known.state = VmState::Draining;
                     changes.push(known.change(seen_at, false));
                 }
@@ -353,8 +353,8 @@ impl Fleet {
                     (known.state, known.ready_at) = (VmState::Warming, Timestamp::MAX);
                     changes.push(known.change(at, false));
                 }
-                // Nobody has come to it yet.
-                (VmState::Warming, _, Some((_, false))) if known.answered_at.is_none() => {}
+                // Clients come to others, and not to it yet.
+                (VmState::Warming, _, Some((_, false, true))) if known.answered_at.is_none() => {}
                 (VmState::Warming, Some(Health::Healthy), _) => {
                     known.state = VmState::Ready;
                     changes.push(known.change(at, false));
@@ -364,7 +364,7 @@ impl Fleet {
                     let since = known.answered_at.map_or(known.ready_at, |answered| answered.max(known.ready_at));
                     changes.push(known.change(since, false));
                 }
-                (VmState::Draining, _, Some((seen_at, true))) if !known.is_ending => {
+                (VmState::Draining, _, Some((seen_at, true, _))) if !known.is_ending => {
                     known.state = VmState::Ready;
                     changes.push(known.change(seen_at, false));
                 }

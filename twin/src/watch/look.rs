@@ -103,11 +103,6 @@ impl AnswersSeen {
         let ours = self.standing.names.get(name).map(|stands| &stands.answered);
         ours.or_else(|| self.others.get(name)?.as_ref())
     }
-
-    /// Whether it bears our mark which addresses a name is answered, or that it is answered none any more.
-    pub fn is_marked(&self, name: &DnsName) -> bool {
-        self.standing.names.contains_key(name) || self.standing.withdrawn.contains(name)
-    }
 }
 
 /// The life of a machine, as a rollout knows it.

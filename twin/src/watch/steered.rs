@@ -17,8 +17,8 @@ pub struct Answered {
     pub name: DnsName,
     /// What it is answered; nothing does where there are no pools.
     pub answers: Expressed,
-    /// Whether that is the whole truth: it bears our mark. What others have written was asked for once, and a server may
-    /// answer the next client otherwise.
+    /// Whether that is the whole truth: it bears our mark, or nobody answers at all. What others have written was asked for
+    /// once, and a server may answer the next client otherwise.
     pub is_whole: bool,
 }
 
@@ -37,10 +37,11 @@ pub fn answered(
 }
 
 fn of_name(seen: &AnswersSeen, name: &DnsName) -> Option<Answered> {
-    let (is_whole, answers) = (seen.is_marked(name), seen.of(name));
-    if answers.is_none() && seen.others.contains_key(name) {
+    let (is_others, answers) = (seen.others.contains_key(name), seen.of(name));
+    if answers.is_none() && is_others {
         return None;
     }
+    let is_whole = !is_others;
     Some(Answered { name: name.clone(), answers: answers.cloned().unwrap_or_default(), is_whole })
 }
 

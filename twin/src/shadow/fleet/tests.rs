@@ -168,6 +168,11 @@ fn a_machine_serves_while_clients_are_sent_to_it_and_drains_when_they_no_longer_
     assert_eq!(scene.look(110), [turned("vm-2", VmState::Ready, 110)]);
     let counts = scene.fleet.counts(&scene.production, at(110))[0];
     assert_eq!((counts.drains, counts.ready, counts.machines), (1, 2, 2));
+    // When the name is gone, all of them are sent away.
+    scene.board.answers(at(110), Ok(AnswersSeen::default()));
+    assert_eq!(scene.look(110), [turned("vm-2", VmState::Draining, 110), turned("vm-3", VmState::Draining, 110)]);
+    scene.answer(110, &["192.0.2.2", "192.0.2.3"], true);
+    assert_eq!(scene.look(110).len(), 2);
     assert_eq!(scene.fleet.name_at("192.0.2.3".parse().unwrap()), Some("vm-3"));
     // What hypervisors say of an end holds whatever is answered.
     scene.stand(111, MachineState::ShuttingDown);
