@@ -7,7 +7,12 @@
 //!             └──── RFC 2136 ────┘
 //! ```
 //!
-//! Needs root and programs: `FOREBAY_SERVERS=required cargo test --workspace --test live -- --ignored --nocapture`.
+//! Needs root and programs: `FOREBAY_SERVERS=required cargo test --workspace --test live -- --ignored --nocapture`. One alone:
+//!
+//! | what | after `--ignored --nocapture --exact` |
+//! |---|---|
+//! | shadow on the same lab, held against what was true, and by its system calls (2.5 min; strace) | `shadow::shadow_sees_what_production_does_and_sends_not_one_write` |
+//! | shadow by a log in local time and a calendar (70 s; bind9, no root) | `followed::a_log_in_local_time_and_a_calendar_are_followed_through_whatever_replaces_them` |
 
 mod crash;
 mod crowd;
