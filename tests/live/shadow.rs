@@ -27,6 +27,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// How often they look \[s\], and how much later than that it may be seen, on a machine that has other things to do.
 const LOOK: f64 = 1.0;
 const BLUR: f64 = 1.5;
+/// What a tick has seen may be this much older: a look is dated by its begin, and lasts, on a busy machine \[s\].
+const LASTS: f64 = 3.0;
 /// How late the truth is seen by the test itself \[s\].
 const LATE: f64 = 1.0;
 const PRICE_PER_HOUR: f64 = 0.02;
@@ -303,7 +305,7 @@ fn is_right_about_machines(report: &Report, truth: &Truth) {
     for tick in &report.ticks {
         let at = seconds_of(&tick["at"]);
         let said = tick["cells"][0]["production"]["machines"].as_u64();
-        let (before, now) = (truth.machines_at(at - LOOK - BLUR), truth.machines_at(at + LATE));
+        let (before, now) = (truth.machines_at(at - LOOK - BLUR - LASTS), truth.machines_at(at + LATE));
         assert!(said == Some(before) || said == Some(now), "at {at}: said {said:?}, there were {before} and {now}");
         compared += 1;
         assert_eq!(tick["cells"][0]["production"]["twin_machines"], tick["cells"][0]["production"]["machines"]);
@@ -347,7 +349,7 @@ fn is_right_about_answers(report: &Report, truth: &Truth) {
     let mut seen = 0;
     for tick in report.ticks.iter().skip(1) {
         let at = seconds_of(&tick["at"]);
-        let (before, now) = (truth.answers_at(at - LOOK - BLUR), truth.answers_at(at + LATE));
+        let (before, now) = (truth.answers_at(at - LOOK - BLUR - LASTS), truth.answers_at(at + LATE));
         let answers = &tick["answers"][0];
         assert_eq!((answers["class"].as_str(), answers["name"].as_str()), (Some("video"), Some(super::crowd::NAME)));
         let pools = answers["pools"].as_array().unwrap();
