@@ -8,7 +8,7 @@ mod truth;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,7 +20,7 @@ use super::crowd::Crowd;
 use super::deeds::{Deeds, Whose};
 use super::edge::{self, Edge};
 use super::instance::Instance;
-use super::trace;
+use super::{trace, witness};
 use truth::{Truth, seconds_of};
 
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -160,6 +160,9 @@ fn shadow_sees_what_production_does_and_sends_not_one_write() {
     if !edge::have_all() || !super::lab::have(&["strace"]) {
         return;
     }
+    // By names alone, guests of other labs on this machine are production's as well.
+    let others = witness::guests(Path::new(""));
+    assert!(others.is_empty(), "there are guests already, which cannot be told from those of this test: {others:?}");
     let edge = Edge::watched(&["marked", "named"]);
     let begun = Instant::now();
     let crowd = Crowd::start(edge.crowd_socket(), edge.dns(), begun, vec![(Duration::from_secs(3_600), 5.0)]);
