@@ -44,6 +44,11 @@ impl Crowd {
         Crowd { is_over, sent, thread: Some(thread) }
     }
 
+    /// Queries sent so far.
+    pub(crate) fn sent(&self) -> u64 {
+        self.sent.load(Ordering::SeqCst)
+    }
+
     /// Ends it; queries sent.
     pub(crate) fn stop(mut self) -> u64 {
         self.is_over.store(true, Ordering::SeqCst);

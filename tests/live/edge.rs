@@ -12,6 +12,7 @@ use super::crowd::{Crowd, NAME};
 use super::guest;
 use super::instance::Instance;
 use super::lab::{self, BRIDGE, Lab, SINK_PORT, Switch, have, needs};
+use super::trace;
 
 /// Something that came about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +51,11 @@ pub(crate) struct Edge {
 
 impl Edge {
     pub(crate) fn new() -> Edge {
+        Edge::watched(&[])
+    }
+
+    /// With others beside forebay who are told of queries: each at a socket in a folder of its own.
+    pub(crate) fn watched(others: &[&str]) -> Edge {
         let mut lab = Lab::new(1, Switch::OpenVswitch);
         lab.daemons().unwrap().vsctl(&["set-fail-mode", BRIDGE, "secure"]);
         // Whoever asks machines how they do comes from behind the uplink, as their clients do.
@@ -65,7 +71,7 @@ impl Edge {
         switch.run("ip", &["route", "add", "10.66.0.0/24", "via", "10.67.0.2"]);
         let folder = tempfile::Builder::new().prefix("fb").tempdir().unwrap();
         let port = switch.within(|| UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port());
-        let knot = start_knot(&lab, &folder, port);
+        let knot = start_knot(&lab, &folder, port, others);
         let edge = Edge {
             folder,
             port,
@@ -135,7 +141,8 @@ impl Edge {
         fs::write(self.path("edge.toml"), text).unwrap();
     }
 
-    fn filled(&self) -> String {
+    /// The file of production, with all that is of this run.
+    pub(crate) fn filled(&self) -> String {
         let (kernel, initrd) = guest::image().clone();
         include_str!("edge.toml")
             .replace("@RUN@", self.folder.path().to_str().unwrap())
@@ -155,6 +162,17 @@ impl Edge {
     /// Another instance on the same file.
     pub(crate) fn instance(&self, log: &str) -> Instance {
         Instance::start(Some(self.lab.switch().name()), &self.path("edge.toml"), &self.path(log))
+    }
+
+    /// Starts forebay, and writes all that it does in a file.
+    pub(crate) fn start_traced(&mut self, trace: &str) {
+        let by = trace::wrapped(&self.path(trace), false);
+        self.forebay = Some(self.run(&by, &["live", self.path("edge.toml").to_str().unwrap()], "forebay.log"));
+    }
+
+    /// Starts another forebay, by a program that runs it.
+    pub(crate) fn run(&self, by: &[String], arguments: &[&str], log: &str) -> Instance {
+        Instance::run(Some(self.lab.switch().name()), by, arguments, &self.path(log))
     }
 
     /// The instance that was started last.
@@ -339,6 +357,39 @@ impl Edge {
         text + &rules.join("\n") + "\n" + &self.zone()
     }
 
+    /// What the classes of slices have carried so far \[bytes\]; nothing stands where `None`.
+    pub(crate) fn slices_carried(&self) -> Option<u64> {
+        let text = self.lab.switch().run("tc", &["-s", "class", "show", "dev", SINK_PORT]);
+        let mut lines = text.lines().map(str::trim);
+        let mut carried = None;
+        while let Some(line) = lines.next() {
+            // Those of queues begin with that of what is in no slice; all are of the one that holds the port to its rate.
+            let Some(class) = line.strip_prefix("class htb 1:").and_then(|rest| rest.split(' ').next()) else {
+                continue;
+            };
+            let sent = lines.next().and_then(|line| line.strip_prefix("Sent ")?.split(' ').next()?.parse::<u64>().ok());
+            if !["1", "fffe"].contains(&class) {
+                carried = Some(carried.unwrap_or(0) + sent.expect("it is counted"));
+            }
+        }
+        carried
+    }
+
+    /// Who gets a page from every guest that is answered, as clients behind the uplink do, each time that it is called: in
+    /// a thread of its own, to which it goes for good.
+    pub(crate) fn visitor(&self) -> impl FnMut() + Send + 'static {
+        let (folder, sink) = (self.folder.path().to_owned(), self.lab.sink().name().to_owned());
+        let mut is_there = false;
+        move || {
+            if !std::mem::replace(&mut is_there, true) {
+                lab::enter(&sink);
+            }
+            for address in records(&folder).into_iter().flatten() {
+                request(&address, "/health", Duration::from_millis(300));
+            }
+        }
+    }
+
     fn class_bytes(&self) -> u64 {
         let text = self.lab.switch().run("tc", &["-s", "class", "show", "dev", SINK_PORT]);
         let sent =
@@ -357,16 +408,7 @@ impl Edge {
     }
 
     fn request(&self, address: &str, path: &str, patience: Duration) -> bool {
-        let request = format!("GET {path} HTTP/1.0\r\n\r\n");
-        let address: SocketAddr = format!("{address}:80").parse().unwrap();
-        self.lab.sink().within(|| {
-            let Ok(mut stream) = TcpStream::connect_timeout(&address, patience) else { return false };
-            let _ = stream.set_read_timeout(Some(Duration::from_secs(2)));
-            let mut answer = String::new();
-            stream.write_all(request.as_bytes()).is_ok()
-                && stream.read_to_string(&mut answer).is_ok()
-                && answer.contains(" 200 ")
-        })
+        self.lab.sink().within(|| request(address, path, patience))
     }
 
     fn zone(&self) -> String {
@@ -412,6 +454,18 @@ impl Edge {
     }
 }
 
+/// Whether a page comes, where the calling thread is.
+fn request(address: &str, path: &str, patience: Duration) -> bool {
+    let request = format!("GET {path} HTTP/1.0\r\n\r\n");
+    let address: SocketAddr = format!("{address}:80").parse().unwrap();
+    let Ok(mut stream) = TcpStream::connect_timeout(&address, patience) else { return false };
+    let _ = stream.set_read_timeout(Some(Duration::from_secs(2)));
+    let mut answer = String::new();
+    stream.write_all(request.as_bytes()).is_ok()
+        && stream.read_to_string(&mut answer).is_ok()
+        && answer.contains(" 200 ")
+}
+
 /// What a flow says, without what is counted on it.
 fn rule(flow: &str) -> Option<String> {
     let counted = ["duration=", "n_packets=", "n_bytes=", "idle_age=", "hard_age="];
@@ -438,20 +492,30 @@ pub(crate) fn records(folder: &Path) -> Option<BTreeSet<String>> {
     Some(zone(folder)?.lines().filter_map(address).collect())
 }
 
-fn start_knot(lab: &Lab, folder: &tempfile::TempDir, port: u16) -> Child {
+/// What those who listen are told.
+const TOLD: &str = "    identity: knot\n    log-queries: on\n    log-responses: off\n";
+
+fn start_knot(lab: &Lab, folder: &tempfile::TempDir, port: u16, others: &[&str]) -> Child {
     let run = folder.path().to_str().unwrap();
     let secret = "c3RlZXJpbmctaXMtdGVzdGVkLXdpdGgtdGhpcw==";
     fs::write(folder.path().join("dns.key"), format!("hmac-sha256:steer:{secret}\n")).unwrap();
     private(&folder.path().join("dns.key"));
     let zone = "$ORIGIN cdn.test.\n$TTL 300\n@ SOA ns hostmaster 1 3600 600 86400 10\n@ NS ns\nns A 127.0.0.1\nwww A 192.0.2.1\n";
     fs::write(folder.path().join("cdn.test.zone"), zone).unwrap();
+    let mut taps = format!("  - id: tap\n    sink: unix:{run}/tap.sock\n{TOLD}");
+    let mut modules = "mod-dnstap/tap".to_owned();
+    for other in others {
+        fs::create_dir(folder.path().join(other)).unwrap();
+        taps += &format!("  - id: {other}\n    sink: unix:{run}/{other}/tap.sock\n{TOLD}");
+        modules += &format!(", mod-dnstap/{other}");
+    }
     let configuration = format!(
         "server:\n    rundir: \"{run}\"\n    listen: 127.0.0.1@{port}\n    edns-client-subnet: on\n    udp-workers: 1\n    tcp-workers: 1\n\
          database:\n    storage: \"{run}\"\nlog:\n  - target: stderr\n    any: info\n\
          key:\n  - id: steer\n    algorithm: hmac-sha256\n    secret: {secret}\n\
          acl:\n  - id: steering\n    key: steer\n    action: [update, transfer]\n\
-         mod-dnstap:\n  - id: tap\n    sink: unix:{run}/tap.sock\n    identity: knot\n    log-queries: on\n    log-responses: off\n\
-         template:\n  - id: default\n    storage: \"{run}\"\n    file: \"%s.zone\"\n    global-module: [mod-dnstap/tap]\n\
+         mod-dnstap:\n{taps}\
+         template:\n  - id: default\n    storage: \"{run}\"\n    file: \"%s.zone\"\n    global-module: [{modules}]\n\
          zone:\n  - domain: cdn.test.\n    zonefile-sync: -1\n    acl: steering\n"
     );
     fs::write(folder.path().join("knot.conf"), configuration).unwrap();

@@ -1,4 +1,4 @@
-//! One `forebay live`, and what it says.
+//! One `forebay live` or `forebay shadow`, and what it says.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -15,6 +15,11 @@ pub(crate) struct Instance {
 impl Instance {
     /// Starts one, in a network namespace or here; it says all in `log`. It ends with the thread that starts it.
     pub(crate) fn start(namespace: Option<&str>, file: &Path, log: &Path) -> Instance {
+        Instance::run(namespace, &[], &["live", file.to_str().unwrap()], log)
+    }
+
+    /// Starts one with these arguments, by a program that runs it: strace(1) and what that is told.
+    pub(crate) fn run(namespace: Option<&str>, by: &[String], arguments: &[&str], log: &Path) -> Instance {
         let said_before = fs::metadata(log).map_or(0, |metadata| metadata.len() as usize);
         let out = File::options().create(true).append(true).open(log).unwrap();
         let mut command = Command::new("setpriv");
@@ -22,7 +27,7 @@ impl Instance {
         if let Some(namespace) = namespace {
             command.args(["ip", "netns", "exec", namespace]);
         }
-        command.args([env!("CARGO_BIN_EXE_forebay"), "live", file.to_str().unwrap()]);
+        command.args(by).arg(env!("CARGO_BIN_EXE_forebay")).args(arguments);
         command.stdin(Stdio::null()).stdout(out.try_clone().unwrap()).stderr(out);
         let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
         let child = command.env("PATH", path).spawn().unwrap();

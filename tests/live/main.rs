@@ -7,11 +7,18 @@
 //!             └──── RFC 2136 ────┘
 //! ```
 //!
-//! Needs root and programs: `FOREBAY_SERVERS=required cargo test --workspace --test live -- --ignored --nocapture`.
+//! Needs root and programs: `FOREBAY_SERVERS=required cargo test --workspace --test live -- --ignored --nocapture`. One alone:
+//!
+//! | what | after `--ignored --nocapture --exact` |
+//! |---|---|
+//! | shadow on the same lab, held against what was true, and by its system calls (2.5 min; strace) | `shadow::shadow_sees_what_production_does_and_sends_not_one_write` |
+//! | shadow by a log in local time and a calendar (70 s; bind9, no root) | `followed::a_log_in_local_time_and_a_calendar_are_followed_through_whatever_replaces_them` |
 
 mod crash;
 mod crowd;
+mod deeds;
 mod edge;
+mod followed;
 #[path = "../../adapters/tests/machines/guest.rs"]
 #[allow(dead_code, reason = "made for the tests of adapters, which use all of it")]
 mod guest;
@@ -21,7 +28,10 @@ mod instance;
 mod lab;
 mod mishaps;
 mod refusals;
+mod shadow;
+mod speech;
 mod takeover;
+mod trace;
 mod trail;
 mod witness;
 

@@ -23,15 +23,6 @@ fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) -> Duration {
     begun.elapsed()
 }
 
-/// Waits until nothing is under way.
-fn wait_for_calm(trail: &mut Trail) {
-    wait_for("calm", || {
-        let calm = trail.news().is_empty();
-        std::thread::sleep(Duration::from_secs(1));
-        calm && trail.news().is_empty()
-    });
-}
-
 #[test]
 #[ignore = "needs root, knot, qemu and openvswitch"]
 fn of_two_instances_one_writes_and_one_that_wakes_too_late_does_not() {

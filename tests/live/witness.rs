@@ -128,7 +128,7 @@ impl Seen {
 }
 
 /// Names and addresses of the guests that were made in a folder, by process.
-fn guests(folder: &Path) -> BTreeMap<u32, (String, String)> {
+pub(crate) fn guests(folder: &Path) -> BTreeMap<u32, (String, String)> {
     let folder = folder.to_str().unwrap();
     let mut found = BTreeMap::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {

@@ -17,6 +17,7 @@ mod pace;
 pub mod page;
 mod queries;
 mod repeat;
+mod steered;
 mod usage;
 mod watchers;
 
@@ -28,7 +29,8 @@ pub use look::{AnswersSeen, Asked, HypervisorSeen, LinkSeen, look_at_answers, lo
 pub use names::Names;
 pub use pace::Pace;
 pub use queries::{QueryWatch, Seen};
-pub use usage::network_use;
+pub use steered::{Answered, answered, of_class, region_of};
+pub use usage::{LinkMeter, network_use};
 pub use watchers::{Seers, WatchError, Watchers};
 
 use std::sync::Arc;

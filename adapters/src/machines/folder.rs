@@ -152,12 +152,15 @@ impl Folder {
 
 fn sidecar(folder: &Path) -> io::Result<Option<Sidecar>> {
     let path = folder.join(SIDECAR);
-    match fs::metadata(&path) {
-        Ok(file) if file.is_file() && file.len() <= SIDECAR_BYTES_MOST => {
-            // One that cannot be understood was written by a hand, or by a version to come.
-            Ok(serde_json::from_slice(&fs::read(&path)?).ok())
-        }
-        Ok(_) => Ok(None),
+    let text = match fs::metadata(&path) {
+        // It may be taken away between the two: whoever only looks holds no lock.
+        Ok(file) if file.is_file() && file.len() <= SIDECAR_BYTES_MOST => fs::read(&path),
+        Ok(_) => return Ok(None),
+        Err(error) => Err(error),
+    };
+    match text {
+        // One that cannot be understood was written by a hand, or by a version to come.
+        Ok(text) => Ok(serde_json::from_slice(&text).ok()),
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
         Err(error) => Err(error),
     }

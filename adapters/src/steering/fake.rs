@@ -163,6 +163,10 @@ impl SteeringView for FakeView {
     fn read(&mut self) -> Result<Standing, SteeringError> {
         self.0.read()
     }
+
+    fn answered(&mut self, names: &[DnsName]) -> Result<BTreeMap<DnsName, Option<Expressed>>, SteeringError> {
+        self.0.answered(names)
+    }
 }
 
 impl SteeringView for FakeExecutor {
@@ -176,6 +180,10 @@ impl SteeringView for FakeExecutor {
 
     fn read(&mut self) -> Result<Standing, SteeringError> {
         self.0.read()
+    }
+
+    fn answered(&mut self, names: &[DnsName]) -> Result<BTreeMap<DnsName, Option<Expressed>>, SteeringError> {
+        self.0.answered(names)
     }
 }
 

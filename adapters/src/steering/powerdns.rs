@@ -92,6 +92,10 @@ impl SteeringView for PowerDnsView {
     fn read(&mut self) -> Result<Standing, SteeringError> {
         self.0.read()
     }
+
+    fn answered(&mut self, names: &[DnsName]) -> Result<BTreeMap<DnsName, Option<Expressed>>, SteeringError> {
+        self.0.answered(names)
+    }
 }
 
 impl SteeringView for PowerDnsExecutor {
@@ -105,6 +109,10 @@ impl SteeringView for PowerDnsExecutor {
 
     fn read(&mut self) -> Result<Standing, SteeringError> {
         self.0.read()
+    }
+
+    fn answered(&mut self, names: &[DnsName]) -> Result<BTreeMap<DnsName, Option<Expressed>>, SteeringError> {
+        self.0.answered(names)
     }
 }
 

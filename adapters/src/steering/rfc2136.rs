@@ -82,6 +82,10 @@ impl SteeringView for Rfc2136View {
     fn read(&mut self) -> Result<Standing, SteeringError> {
         self.0.read()
     }
+
+    fn answered(&mut self, names: &[DnsName]) -> Result<BTreeMap<DnsName, Option<Expressed>>, SteeringError> {
+        self.0.answered(names)
+    }
 }
 
 impl SteeringView for Rfc2136Executor {
@@ -95,6 +99,10 @@ impl SteeringView for Rfc2136Executor {
 
     fn read(&mut self) -> Result<Standing, SteeringError> {
         self.0.read()
+    }
+
+    fn answered(&mut self, names: &[DnsName]) -> Result<BTreeMap<DnsName, Option<Expressed>>, SteeringError> {
+        self.0.answered(names)
     }
 }
 

@@ -1,8 +1,12 @@
 //! What every view of steering can do: look, and nothing else.
 
+use std::collections::BTreeMap;
+
 use forebay_world::Acknowledgement;
 
 use super::SteeringError;
+use super::dns_name::DnsName;
+use super::expressed::Expressed;
 use super::standing::Standing;
 
 /// Sees what a name server answers.
@@ -41,6 +45,13 @@ pub trait SteeringView: Send {
     /// # Errors
     /// [`SteeringError`] when it cannot be seen.
     fn read(&mut self) -> Result<Standing, SteeringError>;
+
+    /// What clients that ask for these names are answered, whoever wrote it. A name is left out that nothing answers; it has
+    /// `None` where what answers it does not say which addresses: an alias, a script of another's.
+    ///
+    /// # Errors
+    /// [`SteeringError`] when it cannot be seen.
+    fn answered(&mut self, names: &[DnsName]) -> Result<BTreeMap<DnsName, Option<Expressed>>, SteeringError>;
 }
 
 /// What an executor can express.
@@ -83,5 +94,9 @@ impl<V: SteeringView + ?Sized> SteeringView for Box<V> {
 
     fn read(&mut self) -> Result<Standing, SteeringError> {
         (**self).read()
+    }
+
+    fn answered(&mut self, names: &[DnsName]) -> Result<BTreeMap<DnsName, Option<Expressed>>, SteeringError> {
+        (**self).answered(names)
     }
 }

@@ -340,6 +340,10 @@ impl<S: RecordStore> SteeringView for Zone<S> {
     fn read(&mut self) -> Result<Standing, SteeringError> {
         self.view.read()
     }
+
+    fn answered(&mut self, names: &[DnsName]) -> Result<BTreeMap<DnsName, Option<Expressed>>, SteeringError> {
+        self.view.answered(names)
+    }
 }
 
 impl<S: RecordStore> SteeringExecutor for Zone<S> {

@@ -93,6 +93,12 @@ fn tried(program: &str, arguments: &[&str]) -> Output {
     Command::new(program).args(arguments).env("PATH", search_path()).stdin(Stdio::null()).output().unwrap()
 }
 
+/// Moves the calling thread into the network namespace of a name, for good.
+pub(crate) fn enter(name: &str) {
+    let file = File::open(Path::new("/run/netns").join(name)).unwrap();
+    move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+}
+
 /// A network namespace, removed with all links in it.
 #[derive(Debug)]
 pub(crate) struct Namespace {
@@ -122,8 +128,7 @@ impl Namespace {
 
     /// Moves the calling thread into it, for good.
     pub(crate) fn enter(&self) {
-        let file = File::open(Path::new("/run/netns").join(&self.name)).unwrap();
-        move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+        enter(&self.name);
     }
 
     /// Does something in a thread that is in it. Sockets stay in it wherever they are used.

@@ -224,6 +224,15 @@ fn a_view_sees_what_stands_and_leaves_it_as_it_is(rig: &dyn Rig) {
     let by_view = seen(rig);
     let capabilities = rig.view().capabilities();
     assert_eq!(wanted.differences(&capabilities, &by_view).expect("expressible"), Vec::<String>::new());
+    // What clients are answered is seen whoever wrote it.
+    let before = rig.everything();
+    let ours = full(rig, "video");
+    let theirs = rig.foreign_name().map(|name| full(rig, name));
+    let names: Vec<DnsName> = theirs.iter().chain([&ours]).cloned().collect();
+    let answered = rig.view().answered(&names).expect("readable");
+    assert_eq!(answered[&ours].as_ref(), Some(&by_view.names[&ours].answered));
+    assert!(theirs.is_none_or(|theirs| answered.contains_key(&theirs)), "{answered:?}");
+    assert_eq!(rig.everything(), before);
     // Neither is a view the writer: an executor opened after it writes, and goes on beside it.
     let mut view = rig.view();
     let mut executor = rig.connect();

@@ -104,7 +104,7 @@ pub struct Turn {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {
     /// This is known of a machine now.
-    Course(VmId, Course),
+    Course(VmId, Box<Course>),
     /// Nothing is left of it.
     Gone(VmId),
 }
@@ -236,7 +236,7 @@ impl Rollout {
     pub fn confirm(&mut self, changes: &[Change]) {
         for change in changes {
             match change {
-                Change::Course(id, course) => drop(self.written.insert(*id, course.clone())),
+                Change::Course(id, course) => drop(self.written.insert(*id, (**course).clone())),
                 Change::Gone(id) => drop(self.written.remove(id)),
             }
         }
@@ -453,7 +453,7 @@ impl Rollout {
         }
         for (&id, course) in &self.courses {
             if self.written.get(&id) != Some(course) {
-                turn.changes.push(Change::Course(id, course.clone()));
+                turn.changes.push(Change::Course(id, Box::new(course.clone())));
             }
         }
         turn.changes

@@ -289,7 +289,7 @@ impl Book {
 impl From<&Change> for Entry {
     fn from(change: &Change) -> Entry {
         match change {
-            Change::Course(vm, course) => Entry::Course { vm: *vm, course: course.clone() },
+            Change::Course(vm, course) => Entry::Course { vm: *vm, course: (**course).clone() },
             Change::Gone(vm) => Entry::Gone { vm: *vm },
         }
     }

@@ -258,7 +258,7 @@ impl Hand for AnswerHands {
     fn look(&mut self) {
         let at = (self.clock)();
         let seen = open(&mut self.executor, &mut self.opener)
-            .and_then(|guarded| look_at_answers(&mut **guarded.executor()).map_err(|error| error.to_string()));
+            .and_then(|guarded| look_at_answers(&mut **guarded.executor(), &[]).map_err(|error| error.to_string()));
         if seen.is_err() {
             self.executor = None;
         }

@@ -116,6 +116,14 @@ impl AddressPool {
         }
     }
 
+    /// Whether clients that were sent to this address reach a machine here.
+    pub fn is_reached_at(&self, address: IpAddr) -> bool {
+        match self.public {
+            Some(public) => public.contains(address),
+            None => self.network.contains(address),
+        }
+    }
+
     /// The network of which they are.
     pub fn network(&self) -> Prefix {
         self.network

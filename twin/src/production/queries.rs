@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use forebay_adapters::dnstap_listener::ListenAddress;
 use forebay_adapters::{Fallback, Geography, LogFormat, NameClasses, ReadError, Vantage};
 use forebay_world::{ClassId, Region, RegionId};
+use jiff::tz::TimeZone;
 use toml::Spanned;
 
 use super::spec::{DnsSpec, GeographySpec, ProductionSpec};
 use crate::scenario::finding::Findings;
-use crate::scenario::nearest;
 use crate::scenario::site::Site;
+use crate::scenario::{nearest, zone};
 
 /// Where queries are seen. There is at least one place.
 #[derive(Clone, Debug)]
@@ -37,6 +38,8 @@ pub struct QueryLog {
     pub path: PathBuf,
     /// Its format; told by its content where `None`.
     pub format: Option<LogFormat>,
+    /// Time zone of times that carry none.
+    pub zone: TimeZone,
 }
 
 /// What is known of where clients are.
@@ -108,7 +111,8 @@ pub(super) fn check(spec: &ProductionSpec, site: &Site, folder: &Path, findings:
             let what = format!("{} is there twice", path.display());
             findings.add(log.path.span(), what, "each log once", "its queries would count twice");
         }
-        logs.push(QueryLog { path, format });
+        let zone = log.time_zone.as_ref().and_then(|zone| zone::find(zone, findings)).unwrap_or(TimeZone::UTC);
+        logs.push(QueryLog { path, format, zone });
     }
     if given.dnstap.is_empty() && given.log.is_empty() {
         findings.add(

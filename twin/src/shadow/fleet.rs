@@ -1,10 +1,11 @@
 //! What production runs: its machines by region and class, as hypervisors list them; when they came and went; what they cost.
 //!
 //! Machines of others are told by their names (`[[shadow.incumbent]]`). Machines with our own mark are run by somebody's
-//! controller and count as production's too: the switch port of each says where it belongs. What a hypervisor did not show
-//! is not counted as gone.
+//! controller and count as production's too: the switch port of each says where it belongs, and what the name server answers
+//! whether new clients come to it. What a hypervisor did not show is not counted as gone.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use forebay_adapters::machines::{Foreign, Machine, MachineState};
 use forebay_adapters::name_classes::fits_glob;
@@ -15,7 +16,7 @@ use forebay_world::{
 };
 
 use crate::production::Production;
-use crate::watch::{Board, HypervisorSeen, LinkSeen, Look, Names, Targets};
+use crate::watch::{Board, HypervisorSeen, LinkSeen, Look, Names, Targets, answered, of_class};
 
 /// Something that changed in production.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,11 +37,20 @@ pub struct Change {
     pub is_turn: bool,
 }
 
+impl Change {
+    /// Whether it takes no new sessions from then on.
+    pub fn is_drain(&self) -> bool {
+        !self.is_turn && self.stands.is_some_and(|stands| stands.state == VmState::Draining)
+    }
+}
+
 /// What production's machines of one region × class have come to.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Counts {
     /// Launches that were seen.
     pub launches: u64,
+    /// Machines that take no new sessions from then on, as far as that was seen before they ended.
+    pub drains: u64,
     /// Ends that were seen.
     pub ends: u64,
     /// Hours of machines that were seen to stand.
@@ -84,8 +94,14 @@ struct Known {
     state: VmState,
     /// Its processors do not run: it is held, or still being started.
     is_held: bool,
+    /// It was told to end, by its hypervisor.
+    is_ending: bool,
     /// By its own mark, if it bears ours.
     marked: Option<VmId>,
+    /// Where clients reach it, if its port says so.
+    address: Option<IpAddr>,
+    /// Since when clients are sent there, if they ever were.
+    answered_at: Option<Timestamp>,
     counted_until: Timestamp,
 }
 
@@ -99,6 +115,7 @@ struct Shown<'a> {
     flavour: FlavourId,
     region: RegionId,
     marked: Option<VmId>,
+    address: Option<IpAddr>,
 }
 
 impl Fleet {
@@ -132,6 +149,9 @@ impl Fleet {
         }
         board.set_targets(targets);
         self.turn(production, board, at, &mut changes);
+        for change in changes.iter().filter(|change| change.is_drain()) {
+            self.counts[production.topology.cell(change.region, change.class)].drains += 1;
+        }
         changes.sort_by_key(|change| (change.at, change.vm));
         changes
     }
@@ -160,7 +180,7 @@ impl Fleet {
             };
             let (class, flavour) = (incumbent.class, incumbent.flavour);
             let (id, state, since) = (id.clone(), *state, *since);
-            found.push(Shown { id, name, state, since, class, flavour, region, marked: None });
+            found.push(Shown { id, name, state, since, class, flavour, region, marked: None, address: None });
         }
         for (vm, machine) in &seen.inventory.machines {
             let Machine { uuid, name, state, since, mark, .. } = machine;
@@ -182,15 +202,16 @@ impl Fleet {
                 self.unplaced += 1;
                 continue;
             };
-            if let Some(address) = port.and_then(|(_, port)| port.addresses.first())
-                && production.health_of(class).is_some()
-            {
-                targets.insert(*vm, (class, *address));
+            let own = port.and_then(|(_, port)| port.addresses.first().copied());
+            if let Some(address) = own.filter(|_| production.health_of(class).is_some()) {
+                targets.insert(*vm, (class, address));
             }
+            let pool = production.network(region).and_then(|network| network.addresses.as_ref());
+            let address = own.map(|own| pool.map_or(own, |pool| pool.public_of(own)));
             let flavour = topology.class(class).flavour;
             let since = since.or(Some(mark.created));
             let id = uuid.to_string();
-            found.push(Shown { id, name, state: *state, since, class, flavour, region, marked: Some(*vm) });
+            found.push(Shown { id, name, state: *state, since, class, flavour, region, marked: Some(*vm), address });
         }
         found
     }
@@ -217,12 +238,14 @@ impl Fleet {
                         at,
                         production.freshness,
                     );
-                    let state = state_of(machine.state, known.state);
+                    let was_ending = std::mem::replace(&mut known.is_ending, is_ending(machine.state));
+                    let state = state_of(machine.state, known.state, was_ending);
                     let is_held = is_held(machine.state);
                     if known.is_held && !is_held {
                         known.ready_at = known.ready_at.max(at);
                     }
                     known.is_held = is_held;
+                    known.address = machine.address.or(known.address);
                     if state != known.state {
                         known.state = state;
                         changes.push(known.change(at, false));
@@ -298,28 +321,52 @@ impl Fleet {
             ready_at: started.saturating_add(boot),
             state,
             is_held: is_held(machine.state),
+            is_ending: is_ending(machine.state),
             marked: machine.marked,
+            address: machine.address,
+            answered_at: None,
             counted_until: started,
         }
     }
 
-    /// Machines that have come to serve, by the time that a boot takes or by what they say themselves.
+    /// Machines that have come to serve, by the time that a boot takes or by what they say themselves; and those to which
+    /// clients are sent, or are sent no more.
     fn turn(&mut self, production: &Production, board: &Board, at: Timestamp, changes: &mut Vec<Change>) {
         let since = at.saturating_sub(production.freshness);
+        let answers = answered(production, board, since);
         for known in self.machines.values_mut() {
             let says = known.marked.and_then(|vm| board.how(vm, since)).map(|(health, _)| health);
-            match (known.state, says) {
-                (VmState::Ready, Some(Health::Unhealthy)) => {
+            // What others answer may not be all that they answer, and says nothing of a machine that is not among it.
+            let told = answers.as_ref().and_then(|(seen_at, classes)| {
+                let of = of_class(classes, known.planned.class).filter(|answered| answered.is_whole)?;
+                Some((*seen_at, of.has(known.address?), !of.answers.pools.is_empty()))
+            });
+            if let Some((seen_at, true, _)) = told {
+                known.answered_at.get_or_insert(seen_at);
+            }
+            match (known.state, says, told) {
+                (VmState::Ready, _, Some((seen_at, false, _))) if known.answered_at.is_some() => {
+                    known.state = VmState::Draining;
+                    changes.push(known.change(seen_at, false));
+                }
+                (VmState::Ready, Some(Health::Unhealthy), _) => {
                     (known.state, known.ready_at) = (VmState::Warming, Timestamp::MAX);
                     changes.push(known.change(at, false));
                 }
-                (VmState::Warming, Some(Health::Healthy)) => {
+                // Clients come to others, and not to it yet.
+                (VmState::Warming, _, Some((_, false, true))) if known.answered_at.is_none() => {}
+                (VmState::Warming, Some(Health::Healthy), _) => {
                     known.state = VmState::Ready;
                     changes.push(known.change(at, false));
                 }
-                (VmState::Warming, None) if known.ready_at <= at && !known.is_held => {
+                (VmState::Warming, None, _) if known.ready_at <= at && !known.is_held => {
                     known.state = VmState::Ready;
-                    changes.push(known.change(known.ready_at, false));
+                    let since = known.answered_at.map_or(known.ready_at, |answered| answered.max(known.ready_at));
+                    changes.push(known.change(since, false));
+                }
+                (VmState::Draining, _, Some((seen_at, true, _))) if !known.is_ending => {
+                    known.state = VmState::Ready;
+                    changes.push(known.change(seen_at, false));
                 }
                 _ => {}
             }
@@ -385,6 +432,11 @@ impl Fleet {
         seen.into_iter().map(|seen| seen.unwrap_or(false)).collect()
     }
 
+    /// What a machine is called that clients reach at an address.
+    pub fn name_at(&self, address: IpAddr) -> Option<&str> {
+        self.machines.values().find(|known| known.address == Some(address)).map(|known| known.name.as_str())
+    }
+
     /// Machines as they stand.
     pub fn standing(&self) -> impl Iterator<Item = (VmId, Stands)> {
         self.machines.values().map(|known| (known.vm, known.stands()))
@@ -424,13 +476,20 @@ fn is_held(state: MachineState) -> bool {
     matches!(state, MachineState::Paused | MachineState::Booting)
 }
 
+fn is_ending(state: MachineState) -> bool {
+    state == MachineState::ShuttingDown
+}
+
 /// The state of a machine that was known in another.
-fn state_of(now: MachineState, before: VmState) -> VmState {
+fn state_of(now: MachineState, before: VmState, was_ending: bool) -> VmState {
     match now {
         MachineState::ShuttingDown => VmState::Draining,
         MachineState::Paused | MachineState::Booting => VmState::Warming,
         // Its processors run; whether what runs on them serves was decided by its boot.
-        MachineState::Running if before == VmState::Draining => VmState::Ready,
+        MachineState::Running if before == VmState::Draining && was_ending => VmState::Ready,
         _ => before,
     }
 }
+
+#[cfg(test)]
+mod tests;

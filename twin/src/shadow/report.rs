@@ -7,6 +7,8 @@ use forebay_world::{Duration, Observation, Plan, Timestamp, VmIntent};
 use serde::Serialize;
 
 use super::figures::Figure;
+use super::fleet::Change;
+use super::steered::{AnswerReport, SteeringReport};
 use super::world::ShadowWorld;
 use crate::decision::{Bound, Decision, Fan};
 use crate::watch::Pace;
@@ -28,8 +30,14 @@ pub struct TickReport {
     pub cells: Vec<CellReport>,
     /// Machines that production launched in the window.
     pub launched: Vec<MachineReport>,
+    /// Machines of production that take no new sessions from then on.
+    pub drained: Vec<MachineReport>,
     /// Machines of production that ended in it.
     pub ended: Vec<MachineReport>,
+    /// What production's name server answers, class by class, where that was seen.
+    pub answers: Vec<AnswerReport>,
+    /// Where it sends clients, region × class by region × class, where that is known.
+    pub steering: Vec<SteeringReport>,
     /// Links whose use was measured.
     pub links: Vec<LinkReport>,
     /// Since it began: what ours and theirs would be judged by.
@@ -125,6 +133,9 @@ pub struct ProductionReport {
     pub coming: u32,
     /// … and finish what they have.
     pub draining: u32,
+    /// Addresses here to which the name server sends clients; absent where that was not seen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answered: Option<u32>,
     /// Machines of the twin of theirs.
     pub twin_machines: u32,
     /// Sessions on its machines, where all of them say …
@@ -185,15 +196,15 @@ impl TickReport {
                     ready: count.ready,
                     coming: count.coming,
                     draining: count.draining,
+                    answered: world.answered(region, class),
                     twin_machines: last.twin_machines(region, class),
                     sessions: last.sessions[cell],
                     twin_sessions: last.twin_sessions(region, class),
                 }),
             }
         });
-        let turns = |is_end: bool| {
-            let turns = last.changes.iter().filter(|change| change.is_turn && change.stands.is_none() == is_end);
-            let told = turns.map(|change| MachineReport {
+        let turns = |is_meant: fn(&Change) -> bool| {
+            let told = last.changes.iter().filter(|change| is_meant(change)).map(|change| MachineReport {
                 at: change.at,
                 name: change.name.clone(),
                 region: topology.region(change.region).name.clone(),
@@ -208,8 +219,11 @@ impl TickReport {
             silent: world.troubles().into_iter().map(|(source, why)| Silent { source, why }).collect(),
             generation: plan.generation.0,
             cells: cells.collect(),
-            launched: turns(false),
-            ended: turns(true),
+            launched: turns(|change| change.is_turn && change.stands.is_some()),
+            drained: turns(Change::is_drain),
+            ended: turns(|change| change.is_turn && change.stands.is_none()),
+            answers: world.answers(),
+            steering: world.steering(),
             links: world.links(),
             figures: world.ledger.figures(None),
         }
@@ -240,7 +254,7 @@ impl TickReport {
             sum(|cell| cell.ours.ready),
             sum(|cell| cell.ours.coming),
         );
-        for (word, machines) in [("launched", &self.launched), ("ended", &self.ended)] {
+        for (word, machines) in [("launched", &self.launched), ("drained", &self.drained), ("ended", &self.ended)] {
             if !machines.is_empty() {
                 let names: Vec<&str> = machines.iter().map(|machine| machine.name.as_str()).take(5).collect();
                 let more = if machines.len() > names.len() { ", …" } else { "" };

@@ -33,6 +33,8 @@ struct Apart {
     links: BTreeMap<String, [f64; 4]>,
     /// By cell: ticks, counted, in the twin, apart \[sessions\].
     sessions: BTreeMap<usize, [f64; 4]>,
+    /// By cell: ticks, share of clients sent elsewhere.
+    steering: BTreeMap<usize, [f64; 2]>,
     /// Cells at ticks in which the twin had other machines than production.
     machines: u64,
 }
@@ -75,6 +77,8 @@ pub struct Summary {
     pub links: Vec<ApartSummary>,
     /// Sessions that were counted, by region and class.
     pub sessions: Vec<ApartSummary>,
+    /// Clients that production's name server sent somewhere, by region and class.
+    pub steering: Vec<SteeredSummary>,
     /// Cells at ticks in which the twin of theirs had other machines than production.
     pub machines_apart: u64,
     /// Machines that stand and count for nothing.
@@ -108,6 +112,8 @@ pub struct CellSummary {
 pub struct DidSummary {
     /// Launches that were seen.
     pub launches: u64,
+    /// Machines that take no new sessions from then on, as far as that was seen before they ended.
+    pub drains: u64,
     /// Ends that were seen.
     pub ends: u64,
     /// Hours of machines that were seen to stand.
@@ -141,6 +147,17 @@ pub struct ApartSummary {
     pub apart: Option<f64>,
 }
 
+/// Where clients were sent, beside where ours would have sent them.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SteeredSummary {
+    /// Region/class of the clients.
+    pub of: String,
+    /// Ticks in which it was seen.
+    pub ticks: u64,
+    /// Mean share of the clients whom production sent to other regions than ours would have, 0 to 1.
+    pub apart: f64,
+}
+
 impl Day {
     /// A day that begins now.
     pub fn new<P: Pace>(world: &ShadowWorld<P>, at: Timestamp) -> Day {
@@ -172,6 +189,10 @@ impl Day {
             add(self.apart.links.entry(link.link).or_default(), link.used as f64, link.twin_used as f64);
         }
         let production = world.production();
+        for (cell, apart) in world.steered_apart() {
+            let sums = self.apart.steering.entry(cell).or_default();
+            *sums = [sums[0] + 1.0, sums[1] + apart];
+        }
         let (counts, seen) = (world.fleet.counts(production, at), world.fleet.seen(production, at));
         for (cell, (region, class)) in production.topology.cell_ids().enumerate() {
             if let Some(measured) = world.last.sessions.get(cell).copied().flatten() {
@@ -209,6 +230,7 @@ impl Day {
                     class,
                     production: ever_seen[topology.cell_at(cell).0.index()].then(|| DidSummary {
                         launches: now.launches - before.launches,
+                        drains: now.drains - before.drains,
                         ends: now.ends - before.ends,
                         // What stood before the day is not of it, also where it was counted only later.
                         vm_hours: (now.vm_hours - before.vm_hours).max(0.0),
@@ -236,6 +258,10 @@ impl Day {
             format!("{region}/{class}")
         };
         let (strangers, unplaced) = world.fleet.unknown();
+        let steered = |cell: usize, sums: &[f64; 2]| {
+            let [ticks, apart] = *sums;
+            SteeredSummary { of: joined(cell), ticks: ticks as u64, apart: apart / ticks }
+        };
         Summary {
             production: production.name.clone(),
             policy: policy.to_owned(),
@@ -250,6 +276,7 @@ impl Day {
             cells,
             links: self.apart.links.iter().map(|(link, sums)| apart(link.clone(), *sums)).collect(),
             sessions: self.apart.sessions.iter().map(|(cell, sums)| apart(joined(*cell), *sums)).collect(),
+            steering: self.apart.steering.iter().map(|(cell, sums)| steered(*cell, sums)).collect(),
             machines_apart: self.apart.machines,
             strangers: strangers.iter().cloned().collect(),
             unplaced,
@@ -293,16 +320,16 @@ impl Summary {
         let _ = writeln!(text, "## What production did, and what we would have done\n");
         let _ = writeln!(
             text,
-            "| region | class | launches | ends | VM-hours | not seen | our launches | our ends | minutes unknown |\n\
-             |---|---|--:|--:|--:|--:|--:|--:|--:|"
+            "| region | class | launches | drains | ends | VM-hours | not seen | our launches | our ends | minutes unknown |\n\
+             |---|---|--:|--:|--:|--:|--:|--:|--:|--:|"
         );
         for cell in &self.cells {
             let would = &cell.ours;
             let did = cell.production.as_ref().map_or_else(
-                || "unknown | unknown | unknown | unknown".to_owned(),
+                || "unknown | unknown | unknown | unknown | unknown".to_owned(),
                 |did| {
-                    let DidSummary { launches, ends, vm_hours, unseen_vm_hours } = did;
-                    format!("{launches} | {ends} | {vm_hours:.3} | {unseen_vm_hours:.3}")
+                    let DidSummary { launches, drains, ends, vm_hours, unseen_vm_hours } = did;
+                    format!("{launches} | {drains} | {ends} | {vm_hours:.3} | {unseen_vm_hours:.3}")
                 },
             );
             let _ = writeln!(
@@ -372,6 +399,14 @@ impl Summary {
                     one.ticks
                 );
             }
+        }
+        for steered in &self.steering {
+            let share = steered.apart * 100.0;
+            let _ = writeln!(
+                text,
+                "- Clients of {}: {share:.1} % sent to other regions than we would have sent them ({} ticks)",
+                steered.of, steered.ticks
+            );
         }
         let _ = writeln!(text, "- Machines: other than production's in {} cells at ticks", self.machines_apart);
     }

@@ -101,6 +101,9 @@ pub struct Window<'a> {
     pub changes: &'a [Change],
     /// Slices that stand there.
     pub slices: &'a BTreeMap<SliceId, PlannedSlice>,
+    /// Where its name servers send the clients of each cell (dense): regions and their weights; `None` where that is not
+    /// known.
+    pub steering: &'a [Option<Vec<(RegionId, u32)>>],
 }
 
 impl Twins {
@@ -181,7 +184,7 @@ impl Pair {
             }
         }
         self.theirs.mirror_slices(window.slices);
-        self.steer();
+        self.steer(window.steering);
         self.ours.tell_rates(&self.rates);
         self.theirs.tell_rates(&self.rates);
         for (cell, sessions) in settle.iter().enumerate() {
@@ -194,7 +197,7 @@ impl Pair {
             let at = change.at.clamp(begin, window.until);
             self.theirs.wait_until(at)?;
             self.theirs.mirror(change.vm, change.stands);
-            self.steer();
+            self.steer(window.steering);
         }
         self.theirs.wait_until(window.until)?;
         self.ours.wait_until(window.until)?;
@@ -222,10 +225,17 @@ impl Pair {
         }
     }
 
-    /// Sends the clients of theirs home, or where production has no machine at home, to the nearest region that has one:
-    /// what production's own name servers answer is theirs to know.
-    fn steer(&mut self) {
-        let steering = nearest(&self.theirs.setup().topology, &self.theirs.serving());
+    /// Sends the clients of theirs where production's name servers do. Where that is not known, home; or where production
+    /// has no machine at home, to the nearest region that has one.
+    fn steer(&mut self, told: &[Option<Vec<(RegionId, u32)>>]) {
+        let topology = Arc::clone(&self.theirs.setup().topology);
+        let mut steering = nearest(&topology, &self.theirs.serving());
+        for (cell, told) in told.iter().enumerate() {
+            let Some(weights) = told else { continue };
+            let home = topology.cell_at(cell).0;
+            let is_home = weights.iter().all(|(region, _)| *region == home);
+            steering.0[cell] = if is_home { Vec::new() } else { weights.clone() };
+        }
         self.theirs.mirror_steering(steering);
     }
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use forebay_sim::Score;
 use forebay_world::{
-    Demand, Duration, LinkUse, Observation, Occurrence, Plan, RegionId, SliceId, Synchrony, Timestamp, VmSeen, VmState,
-    What, World, WorldError,
+    Demand, Duration, LinkUse, Observation, Occurrence, Plan, RegionId, SliceId, Steering, Synchrony, Timestamp,
+    VmSeen, VmState, What, World, WorldError,
 };
 
 use super::figures::Ledger;
@@ -17,7 +17,7 @@ use super::twins::{Twins, Window};
 use crate::controller::config::DemandSource;
 use crate::decision::Decision;
 use crate::production::Production;
-use crate::watch::{self, Pace, QueryWatch, network_use};
+use crate::watch::{self, Answered, LinkMeter, Pace, QueryWatch, answered, of_class};
 
 pub use crate::watch::Seers;
 
@@ -60,7 +60,16 @@ pub(super) struct Last {
     pub(super) twin_links: Vec<Option<LinkUse>>,
     /// Machines of the twin of theirs.
     pub(super) twin_vms: Vec<VmSeen>,
+    /// What the clients of each class are answered in production (dense); nothing where that was not seen.
+    pub(super) answers: Vec<Option<Answered>>,
+    /// Where the clients of each cell are sent by that (dense).
+    pub(super) sent: Sent,
+    /// Where they are sent in the twin of ours.
+    pub(super) ours_sent: Steering,
 }
+
+/// For each client cell (dense), the regions to which its clients are sent and their weights; `None` where that is not known.
+type Sent = Vec<Option<Vec<(RegionId, u32)>>>;
 
 /// Production, watched.
 pub struct ShadowWorld<P> {
@@ -69,6 +78,7 @@ pub struct ShadowWorld<P> {
     source: DemandSource,
     pub(super) fleet: Fleet,
     load: ObservedLoad,
+    meter: LinkMeter,
     pub(super) twins: Twins,
     pub(super) ledger: Ledger,
     pub(super) hindcast: Hindcast,
@@ -97,6 +107,7 @@ impl<P: Pace> ShadowWorld<P> {
         ShadowWorld {
             fleet: Fleet::new(production),
             load: ObservedLoad::new(&production.topology, source),
+            meter: LinkMeter::default(),
             twins: Twins::new(production, began, replicates),
             ledger: Ledger::new(production, replicates as usize),
             hindcast: Hindcast::new(cells),
@@ -157,6 +168,14 @@ impl<P: Pace> ShadowWorld<P> {
         let mut changes = self.fleet.look(&self.seers.production, &self.seers.board, now);
         self.changes.append(&mut changes);
         self.changes.sort_by_key(|change| (change.at, change.vm));
+        self.meter.take(&self.seers.board);
+    }
+
+    /// Where production's name server sends the clients of each cell, of what they are answered.
+    fn sent(&self, answers: &[Option<Answered>]) -> Sent {
+        let production = &self.seers.production;
+        let of = |(home, class)| of_class(answers, class).filter(|of| of.is_whole)?.weights(production, home);
+        production.topology.cell_ids().map(of).collect()
     }
 
     /// Demand of each client cell as production shows it; `None` where it does not.
@@ -258,7 +277,9 @@ impl<P: Pace> World for ShadowWorld<P> {
         let seen = self.seers.queries.as_ref().map(|queries| queries.close(at)).unwrap_or_default();
         let production = Arc::clone(&self.seers.production);
         let since = at.saturating_sub(production.freshness);
-        let (links, slices) = network_use(&production, &self.seers.board, since);
+        let (links, slices) = self.meter.read(&production, &self.seers.board, since);
+        let answers = answered(&production, &self.seers.board, since).map(|(_, answers)| answers).unwrap_or_default();
+        let sent = self.sent(&answers);
         let sessions = self.fleet.sessions(&production, &self.seers.board, at);
         let mut observation = Observation {
             at,
@@ -268,7 +289,7 @@ impl<P: Pace> World for ShadowWorld<P> {
             hosts: Vec::new(),
             links: links.clone(),
             slices: Vec::new(),
-            steering: forebay_world::Steering::default(),
+            steering: Steering::default(),
             events: self.seers.events.known(at),
             applied: forebay_world::Generation(0),
             coverage: self.coverage(since, seen.sources),
@@ -279,7 +300,8 @@ impl<P: Pace> World for ShadowWorld<P> {
         let later = self.changes.partition_point(|change| change.at <= at);
         let changes: Vec<Change> = self.changes.drain(..later).collect();
         let standing: BTreeMap<SliceId, _> = slices.iter().map(|slice| (slice.slice, slice.stands)).collect();
-        self.twins.advance(&Window { until: at, rates: &rates, changes: &changes, slices: &standing })?;
+        let window_seen = Window { until: at, rates: &rates, changes: &changes, slices: &standing, steering: &sent };
+        self.twins.advance(&window_seen)?;
         let pair = self.twins.told();
         let (ours, theirs) = (pair.ours.observe()?, pair.theirs.observe()?);
         let machines_seen = self.fleet.seen(&production, at);
@@ -292,7 +314,17 @@ impl<P: Pace> World for ShadowWorld<P> {
         self.notice(at, &known);
         self.count_would();
         self.ledger.take(&production.topology, &self.twins, at, window, &known);
-        self.last = Last { rates, changes, sessions, links, twin_links: theirs.links, twin_vms: theirs.vms };
+        self.last = Last {
+            rates,
+            changes,
+            sessions,
+            links,
+            twin_links: theirs.links,
+            twin_vms: theirs.vms,
+            answers,
+            sent,
+            ours_sent: ours.steering.clone(),
+        };
         (observation.vms, observation.hosts) = (ours.vms, ours.hosts);
         (observation.slices, observation.steering) = (ours.slices, ours.steering);
         observation.applied = ours.applied;

@@ -69,6 +69,7 @@ impl Hearing {
                 again(&stop, READ_EVERY, || {
                     let options = ReadOptions {
                         format: log.format,
+                        zone: Some(log.zone.clone()),
                         now: Some(clock()),
                         vantage: Some(vantage),
                         ..ReadOptions::default()

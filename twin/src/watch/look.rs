@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use forebay_adapters::machines::{Inventory, MachineError, MachineState, MachineStatistics, MachineView};
 use forebay_adapters::slices::{Counters, LinkSlices, SliceError, SliceView, Standing};
-use forebay_adapters::steering::{self, SteeringError, SteeringView};
+use forebay_adapters::steering::{self, DnsName, Expressed, SteeringError, SteeringView};
 use forebay_world::{PlannedSlice, SliceId, VmId};
 
 use crate::deployment::rollout::Life;
@@ -37,6 +37,8 @@ pub struct AnswersSeen {
     pub standing: steering::Standing,
     /// Addresses that some client may be sent to.
     pub addresses: BTreeSet<IpAddr>,
+    /// What names without our mark are answered, of those that were asked for; `None` where that cannot be told.
+    pub others: BTreeMap<DnsName, Option<Expressed>>,
 }
 
 /// What was last asked of a link, so that what stands can be told in its terms.
@@ -82,15 +84,26 @@ pub fn look_at_link(view: &mut dyn SliceView, asked: &Asked) -> Result<LinkSeen,
     Ok(LinkSeen { standing, counters, slices })
 }
 
-/// Looks at a name server.
+/// Looks at a name server: at all that bears our mark, and at these names whoever answers them.
 ///
 /// # Errors
 /// [`SteeringError`] when it cannot be asked.
-pub fn look_at_answers(view: &mut dyn SteeringView) -> Result<AnswersSeen, SteeringError> {
+pub fn look_at_answers(view: &mut dyn SteeringView, names: &[DnsName]) -> Result<AnswersSeen, SteeringError> {
     let standing = view.read()?;
     let capabilities = view.capabilities();
     let addresses = standing.names.values().flat_map(|name| name.addresses(&capabilities)).collect();
-    Ok(AnswersSeen { standing, addresses })
+    let is_ours = |name: &DnsName| standing.names.contains_key(name) || standing.withdrawn.contains(name);
+    let others: Vec<DnsName> = names.iter().filter(|name| !is_ours(name)).cloned().collect();
+    let others = if others.is_empty() { BTreeMap::new() } else { view.answered(&others)? };
+    Ok(AnswersSeen { standing, addresses, others })
+}
+
+impl AnswersSeen {
+    /// What clients of a name are answered; `None` where nothing was, or where it cannot be told.
+    pub fn of(&self, name: &DnsName) -> Option<&Expressed> {
+        let ours = self.standing.names.get(name).map(|stands| &stands.answered);
+        ours.or_else(|| self.others.get(name)?.as_ref())
+    }
 }
 
 /// The life of a machine, as a rollout knows it.

@@ -106,6 +106,7 @@ impl Watchers {
         }
         if let Some(answering) = production.answering.clone().filter(|answering| !answering.is_our_own()) {
             let (board, clock, owner) = (Arc::clone(board), Arc::clone(clock), production.owner.clone());
+            let names: Vec<_> = answering.names.iter().flatten().cloned().collect();
             watchers.spawn("answers".to_owned(), move |stop| {
                 let open = || match answering.view(owner.as_str()) {
                     Ok(Some(view)) => Ok(view),
@@ -117,7 +118,7 @@ impl Watchers {
                     period,
                     &clock,
                     open,
-                    |view| look_at_answers(&mut **view).map_err(told),
+                    |view| look_at_answers(&mut **view, &names).map_err(told),
                     |at, seen| {
                         board.answers(at, seen);
                     },

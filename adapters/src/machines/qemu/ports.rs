@@ -70,7 +70,8 @@ impl Ports {
 
     /// What is there.
     pub(super) fn look(&mut self) -> Result<SeenPorts, MachineError> {
-        let text = self.ip(&["-json", "-details", "-statistics", "link", "show"])?;
+        // Without `show`, for which ip(8) first tries whether the kernel takes RTM_NEWLINK: whoever looks sends it no such thing.
+        let text = self.ip(&["-json", "-details", "-statistics", "link"])?;
         let devices: Value =
             serde_json::from_str(&text).map_err(|error| self.rejected("ip link", &error.to_string()))?;
         let devices = devices.as_array().into_iter().flatten();

@@ -15,7 +15,7 @@ use super::super::answers::{Answers, Clients, Shares};
 use super::super::ask::{Asker, Transport};
 use super::super::dns_name::DnsName;
 use super::super::executor::{Applied, SteeringExecutor};
-use super::super::expressed::express;
+use super::super::expressed::{Expressed, express};
 use super::super::marker::Marker;
 use super::super::standing::{Standing, StandingName};
 use super::super::view::{SteeringCapabilities, SteeringView, Weights};
@@ -282,6 +282,11 @@ impl SteeringView for ResponderView {
         }
         Ok(standing)
     }
+
+    fn answered(&mut self, names: &[DnsName]) -> Result<BTreeMap<DnsName, Option<Expressed>>, SteeringError> {
+        let stands = self.read()?.names.into_iter().filter(|(name, _)| names.contains(name));
+        Ok(stands.map(|(name, stands)| (name, Some(stands.answered))).collect())
+    }
 }
 
 impl SteeringView for ResponderExecutor {
@@ -295,6 +300,10 @@ impl SteeringView for ResponderExecutor {
 
     fn read(&mut self) -> Result<Standing, SteeringError> {
         self.view.read()
+    }
+
+    fn answered(&mut self, names: &[DnsName]) -> Result<BTreeMap<DnsName, Option<Expressed>>, SteeringError> {
+        self.view.answered(names)
     }
 }
 

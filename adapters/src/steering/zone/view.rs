@@ -179,4 +179,23 @@ impl<S: RecordSource> SteeringView for ZoneView<S> {
         let look = self.look(std::iter::empty())?;
         Ok(self.standing(&look))
     }
+
+    fn answered(&mut self, names: &[DnsName]) -> Result<BTreeMap<DnsName, Option<Expressed>>, SteeringError> {
+        self.store.begin()?;
+        let mut answered = BTreeMap::new();
+        for name in names {
+            let mut sets = Vec::new();
+            for kind in self.store.kinds() {
+                sets.push(self.store.set(name, *kind)?);
+            }
+            sets.retain(|set| !set.records.is_empty());
+            // A hand may give addresses of one family another time to live: the shorter is when they are asked for anew.
+            let shortest = sets.iter().map(|set| set.ttl_seconds).min();
+            sets.iter_mut().zip(shortest.into_iter().cycle()).for_each(|(set, ttl)| set.ttl_seconds = ttl);
+            if !sets.is_empty() {
+                answered.insert(name.clone(), self.store.answers_of(&sets));
+            }
+        }
+        Ok(answered)
+    }
 }

@@ -582,7 +582,7 @@ impl Trial {
         let turn = self.rollout.turn(&plan, sight, &reports);
         for change in &turn.changes {
             match change {
-                Change::Course(id, course) => drop(self.ledger.insert(*id, course.clone())),
+                Change::Course(id, course) => drop(self.ledger.insert(*id, (**course).clone())),
                 Change::Gone(id) => drop(self.ledger.remove(id)),
             }
         }

@@ -45,6 +45,9 @@ pub struct LogSpec {
     /// Its format; told by its content unless given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub format: Option<Spanned<String>>,
+    /// IANA time zone of times that carry none; UTC unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time_zone: Option<Spanned<String>>,
 }
 
 /// `[dns.geography]`

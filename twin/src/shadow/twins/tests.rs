@@ -107,7 +107,9 @@ fn run(twins: &mut Twins, error: f64) {
         let changes: Vec<Change> = all.iter().filter(here).cloned().collect();
         let rates =
             rates.map(|rate| Some(Rate { per_second: rate, standard_error: error * rate, settled: rate * 60.0 }));
-        twins.advance(&Window { until, rates: &rates, changes: &changes, slices: &BTreeMap::new() }).unwrap();
+        twins
+            .advance(&Window { until, rates: &rates, changes: &changes, slices: &BTreeMap::new(), steering: &[] })
+            .unwrap();
     }
 }
 
@@ -165,7 +167,9 @@ fn within_a_replicate_both_meet_the_same() {
         let until = START + Duration::from_mins(minute + 1);
         let told = rates.map(|rate| Some(Rate { per_second: rate, standard_error: 0.2 * rate, settled: rate * 60.0 }));
         let changes: Vec<Change> = all.iter().filter(|change| minute == 0 && change.at == START).cloned().collect();
-        twins.advance(&Window { until, rates: &told, changes: &changes, slices: &BTreeMap::new() }).unwrap();
+        twins
+            .advance(&Window { until, rates: &told, changes: &changes, slices: &BTreeMap::new(), steering: &[] })
+            .unwrap();
         ledger.take(&production.topology, &twins, until, Duration::from_mins(1), &[true, true]);
     }
     let figures = ledger.figures(None);
@@ -184,7 +188,7 @@ fn loads_that_might_have_been_have_the_told_one_as_mean_and_its_error() {
     let mut twins = Twins::new(&production, START, 400);
     let told = [Some(Rate { per_second: 5.0, standard_error: 1.0, settled: 300.0 }), None];
     let until = START + Duration::from_mins(1);
-    twins.advance(&Window { until, rates: &told, changes: &[], slices: &BTreeMap::new() }).unwrap();
+    twins.advance(&Window { until, rates: &told, changes: &[], slices: &BTreeMap::new(), steering: &[] }).unwrap();
     let rates: Vec<f64> = twins.replicates().iter().map(|pair| pair.rates[0]).collect();
     let mean = rates.iter().sum::<f64>() / 400.0;
     let deviation = (rates.iter().map(|rate| (rate - mean).powi(2)).sum::<f64>() / 399.0).sqrt();
