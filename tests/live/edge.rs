@@ -6,10 +6,13 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
+
+use forebay_world::Timestamp;
 
 use super::crowd::{Crowd, NAME};
 use super::guest;
+use super::hypervisor::{Hypervisor, Kind};
 use super::instance::Instance;
 use super::lab::{self, BRIDGE, Lab, SINK_PORT, Switch, have, needs};
 use super::trace;
@@ -29,17 +32,26 @@ pub(crate) enum Event {
 
 /// Whether everything is there.
 pub(crate) fn have_all() -> bool {
+    have_all_of(Kind::Qemu)
+}
+
+/// Whether everything is there for guests of a kind.
+pub(crate) fn have_all_of(kind: Kind) -> bool {
     let mut programs = needs(Switch::OpenVswitch).to_vec();
-    programs.extend(["qemu-system-x86_64", "knotd", "knotc", "kdig", "setpriv"]);
+    programs.extend(kind.needs());
+    programs.extend(["knotd", "knotc", "kdig", "setpriv"]);
     programs.extend(guest::NEEDS);
     have(&programs)
 }
 
 pub(crate) struct Edge {
+    hypervisor: Hypervisor,
     folder: tempfile::TempDir,
     port: u16,
     forebay: Option<Instance>,
     knot: Option<Child>,
+    /// How long guests took that were started for the sake of knowing.
+    boots: Vec<Duration>,
     lab: Lab,
     machines: BTreeSet<String>,
     ports: BTreeSet<String>,
@@ -50,13 +62,26 @@ pub(crate) struct Edge {
 }
 
 impl Edge {
+    /// One whose guests are QEMU's processes.
     pub(crate) fn new() -> Edge {
-        Edge::watched(&[])
+        Edge::made(Kind::Qemu, 0, &[])
     }
 
     /// With others beside forebay who are told of queries: each at a socket in a folder of its own.
     pub(crate) fn watched(others: &[&str]) -> Edge {
+        Edge::made(Kind::Qemu, 0, others)
+    }
+
+    /// One whose guests are of a kind, and of which so many were started before, to know how long they take.
+    pub(crate) fn with(kind: Kind, boots: usize) -> Edge {
+        Edge::made(kind, boots, &[])
+    }
+
+    fn made(kind: Kind, boots: usize, others: &[&str]) -> Edge {
         let mut lab = Lab::new(1, Switch::OpenVswitch);
+        let folder = tempfile::Builder::new().prefix("fb").tempdir().unwrap();
+        let hypervisor = Hypervisor::start(kind, &lab, folder.path(), &owner());
+        let boots = hypervisor.boots(&lab, boots);
         lab.daemons().unwrap().vsctl(&["set-fail-mode", BRIDGE, "secure"]);
         // Whoever asks machines how they do comes from behind the uplink, as their clients do.
         let (switch, sink) = (lab.switch(), lab.sink());
@@ -69,14 +94,15 @@ impl Edge {
         }
         sink.run("sysctl", &["-q", "net.ipv4.ip_forward=1"]);
         switch.run("ip", &["route", "add", "10.66.0.0/24", "via", "10.67.0.2"]);
-        let folder = tempfile::Builder::new().prefix("fb").tempdir().unwrap();
         let port = switch.within(|| UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port());
         let knot = start_knot(&lab, &folder, port, others);
         let edge = Edge {
+            hypervisor,
             folder,
             port,
             forebay: None,
             knot: Some(knot),
+            boots,
             lab,
             machines: BTreeSet::new(),
             ports: BTreeSet::new(),
@@ -118,13 +144,18 @@ impl Edge {
         fs::read_to_string(self.path(name)).unwrap_or_default()
     }
 
-    /// Starts forebay, with a crowd announced from `begins` to `ends` from now.
-    pub(crate) fn start_forebay(&mut self, begins: Duration, ends: Duration) {
-        let at = |span: Duration| {
-            let since = (SystemTime::now() + span).duration_since(SystemTime::UNIX_EPOCH).unwrap();
-            jiff::Timestamp::from_second(since.as_secs() as i64).unwrap().to_string()
-        };
-        let text = self.filled().replace("@BEGINS@", &at(begins)).replace("@ENDS@", &at(ends));
+    /// What guests took that were started for the sake of knowing.
+    pub(crate) fn boots(&self) -> &[Duration] {
+        &self.boots
+    }
+
+    /// The file of production, with a crowd announced and with each of `changes`.
+    pub(crate) fn announced(&self, begins: Timestamp, ends: Timestamp, changes: &[(&str, &str)]) -> String {
+        changed(self.filled(), changes).replace("@BEGINS@", &begins.to_string()).replace("@ENDS@", &ends.to_string())
+    }
+
+    /// Starts forebay on a file of production.
+    pub(crate) fn start_forebay(&mut self, text: &str) {
         fs::write(self.path("edge.toml"), text).unwrap();
         self.restart_forebay();
     }
@@ -134,23 +165,20 @@ impl Edge {
         let mut text = self.filled();
         let (begin, end) = (text.find("[[event]]").unwrap(), text.find("[controller]").unwrap());
         text.replace_range(begin..end, "");
-        for (from, to) in changes {
-            assert!(text.contains(from), "{from}");
-            text = text.replace(from, to);
-        }
-        fs::write(self.path("edge.toml"), text).unwrap();
+        fs::write(self.path("edge.toml"), changed(text, changes)).unwrap();
     }
 
     /// The file of production, with all that is of this run.
     pub(crate) fn filled(&self) -> String {
         let (kernel, initrd) = guest::image().clone();
-        include_str!("edge.toml")
+        let text = include_str!("edge.toml")
             .replace("@RUN@", self.folder.path().to_str().unwrap())
             .replace("@PORT@", &self.port.to_string())
-            .replace("@OWNER@", &format!("forebay-{}", std::process::id()))
+            .replace("@OWNER@", &owner())
             .replace("@OVS@", self.lab.path("db.sock").unwrap().to_str().unwrap())
             .replace("@KERNEL@", kernel.to_str().unwrap())
-            .replace("@INITRD@", initrd.to_str().unwrap())
+            .replace("@INITRD@", initrd.to_str().unwrap());
+        self.hypervisor.in_file(text)
     }
 
     /// Starts forebay, again where it was started before.
@@ -225,6 +253,7 @@ impl Edge {
 
     /// What has come about since the last look.
     pub(crate) fn look(&mut self) -> Vec<Event> {
+        self.hypervisor.hurry();
         let mut events = Vec::new();
         let rows =
             self.lab.daemons().unwrap().vsctl(&["--columns=_uuid", "--format=csv", "--no-headings", "list", "queue"]);
@@ -281,7 +310,11 @@ impl Edge {
     /// What of forebay's is there.
     pub(crate) fn left(&mut self) -> String {
         let mut left: Vec<String> = self.guests().into_iter().collect();
-        left.extend(self.bridge_ports().into_iter().map(|(name, _)| name).filter(|name| name.starts_with("fb")));
+        left.extend(self.hypervisor.processes().into_iter().map(|process| format!("process {process}")));
+        left.extend(self.bridge_ports().into_iter().map(|(name, _)| name));
+        let devices = self.lab.switch().run("ip", &["-brief", "link", "show"]);
+        let devices = devices.lines().filter_map(|line| line.split_whitespace().next());
+        left.extend(devices.filter(|name| name.starts_with("fb")).map(|name| format!("device {name}")));
         for table in ["queue", "qos"] {
             let rows =
                 self.lab.daemons().unwrap().vsctl(&["--columns=_uuid", "--format=csv", "--no-headings", "list", table]);
@@ -309,12 +342,14 @@ impl Edge {
     }
 
     fn guests(&self) -> BTreeSet<String> {
-        let folder = self.path("machines").join(format!("forebay-{}", std::process::id()));
+        let folder = self.path("machines").join(owner());
         let found = fs::read_dir(folder).into_iter().flatten().flatten();
-        found
-            .map(|entry| entry.file_name().into_string().unwrap())
-            .filter(|name| name.starts_with("vm-") && !name.contains('.'))
-            .collect()
+        let written = found.map(|entry| entry.file_name().into_string().unwrap());
+        let written = written.filter(|name| name.starts_with("vm-") && !name.contains('.'));
+        // A domain that is called otherwise than ours are is one too many.
+        let mark = format!("{}-", owner());
+        let domains = self.hypervisor.domains().into_iter();
+        written.chain(domains.map(|name| name.strip_prefix(&mark).unwrap_or(&name).to_owned())).collect()
     }
 
     fn bridge_ports(&mut self) -> Vec<(String, String)> {
@@ -466,6 +501,19 @@ fn request(address: &str, path: &str, patience: Duration) -> bool {
         && answer.contains(" 200 ")
 }
 
+/// A text in which each of `changes` stands for what it had.
+fn changed(text: String, changes: &[(&str, &str)]) -> String {
+    changes.iter().fold(text, |text, (from, to)| {
+        assert!(text.contains(from), "{from}");
+        text.replace(from, to)
+    })
+}
+
+/// What stands on all that is made.
+fn owner() -> String {
+    format!("forebay-{}", std::process::id())
+}
+
 /// What a flow says, without what is counted on it.
 fn rule(flow: &str) -> Option<String> {
     let counted = ["duration=", "n_packets=", "n_bytes=", "idle_age=", "hard_age="];
@@ -547,16 +595,6 @@ impl Drop for Edge {
             }
         }
         self.forebay = None;
-        // Guests outlive whoever started them; each names the folder that it was made in.
-        let folder = self.folder.path().to_str().unwrap().to_owned();
-        for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
-            let name = process.file_name().into_string().unwrap_or_default();
-            let is_ours =
-                |line: Vec<u8>| String::from_utf8_lossy(&line).contains(&folder) && line.starts_with(b"qemu-system");
-            if name.parse::<u32>().is_ok() && fs::read(process.path().join("cmdline")).is_ok_and(is_ours) {
-                let _ = Command::new("kill").args(["-KILL", &name]).status();
-            }
-        }
         if let Some(knot) = &mut self.knot {
             let _ = knot.kill();
             let _ = knot.wait();

@@ -190,7 +190,7 @@ pub(crate) fn lives(lab: &mut Lab, mut connect: impl FnMut() -> Box<dyn MachineE
 }
 
 /// Asks the guest for a page until it answers 200.
-fn get(from: &Namespace, path: &str) -> String {
+pub(crate) fn get(from: &Namespace, path: &str) -> String {
     let address: SocketAddr = "10.66.0.100:80".parse().unwrap();
     from.within(|| {
         let begun = Instant::now();

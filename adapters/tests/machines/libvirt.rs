@@ -1,7 +1,7 @@
 //! libvirt: its driver that runs nothing, and a daemon of the test's own with QEMU behind it.
 
 use std::fs::{self, File};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use forebay_adapters::machines::libvirt::{LibvirtExecutor, LibvirtHost, LibvirtView};
@@ -17,6 +17,7 @@ use virt::error::ErrorNumber;
 use super::conformance::{self, Rig, other, owner};
 use super::guest;
 use super::lab::{BRIDGE, Lab, Namespace, Switch, have, needs};
+use super::libvirt_daemon::{Daemon, NEEDS};
 use super::qemu::contents;
 
 /// A daemon, or the driver in this process, and a disk on which nothing is.
@@ -191,103 +192,6 @@ fn a_daemon_that_does_not_answer_is_said() {
     let error = LibvirtExecutor::connect(host, owner()).err().expect("nobody is there");
     assert!(matches!(&error, MachineError::Unreachable { endpoint, .. } if *endpoint == uri), "{error}");
 }
-
-/// A daemon in a namespace, with settings of its own.
-struct Daemon {
-    folder: tempfile::TempDir,
-    namespace: String,
-    ovs: String,
-    child: Option<Child>,
-}
-
-impl Daemon {
-    fn new(namespace: &Namespace, ovs: String) -> Daemon {
-        let folder = tempfile::Builder::new().prefix("fbd").tempdir().unwrap();
-        let path = folder.path().display();
-        let settings = format!(
-            "unix_sock_dir = \"{path}\"\nunix_sock_rw_perms = \"0700\"\nauth_unix_ro = \"none\"\nauth_unix_rw = \"none\"\n\
-             log_outputs = \"3:file:{path}/log\"\n"
-        );
-        fs::write(folder.path().join("libvirtd.conf"), settings).unwrap();
-        let qemu = "security_driver = \"none\"\nuser = \"root\"\ngroup = \"root\"\ndynamic_ownership = 0\n\
-                    remember_owner = 0\nnamespaces = []\ncgroup_controllers = []\nstdio_handler = \"file\"\n";
-        fs::write(folder.path().join("qemu.conf"), qemu).unwrap();
-        let mut daemon = Daemon { folder, namespace: namespace.name().to_owned(), ovs, child: None };
-        daemon.start();
-        daemon
-    }
-
-    fn uri(&self) -> String {
-        format!("qemu+unix:///system?socket={}/libvirt-sock", self.folder.path().display())
-    }
-
-    fn start(&mut self) {
-        let path = self.folder.path().display().to_string();
-        // The driver reads its settings from one place alone, and keeps what it knows in others: in a mount namespace of
-        // the daemon's own these are the test's.
-        let script = "for name in lib run cache log; do mkdir -p $0/var/$name; done; \
-            mkdir -p /var/lib/libvirt /run/libvirt /var/cache/libvirt /var/log/libvirt; \
-            mount --bind $0/var/lib /var/lib/libvirt; mount --bind $0/var/run /run/libvirt; \
-            mount --bind $0/var/cache /var/cache/libvirt; mount --bind $0/var/log /var/log/libvirt; \
-            mkdir -p $0/etc; cp $0/qemu.conf $0/etc/qemu.conf; mount --bind $0/etc /etc/libvirt; \
-            exec libvirtd -f $0/libvirtd.conf -p $0/pid";
-        let log = File::create(self.folder.path().join("output")).unwrap();
-        let child = Command::new("setpriv")
-            .args([
-                "--pdeathsig",
-                "TERM",
-                "ip",
-                "netns",
-                "exec",
-                &self.namespace,
-                "unshare",
-                "-m",
-                "sh",
-                "-ec",
-                script,
-                &path,
-            ])
-            .env("PATH", std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin")
-            .env("OVS_RUNDIR", &self.ovs)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        self.child = Some(child);
-        virt::error::clear_error_callback();
-        let begun = Instant::now();
-        while Connect::open(Some(&self.uri())).map(|mut connection| connection.close()).is_err() {
-            let ended = self.child.as_mut().unwrap().try_wait().unwrap();
-            let said = || ["output", "log"].map(|name| fs::read_to_string(self.folder.path().join(name)));
-            assert!(ended.is_none() && begun.elapsed() < Duration::from_secs(120), "it does not answer: {:?}", said());
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-
-    fn kill(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-        let _ = fs::remove_file(self.folder.path().join("pid"));
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        if let Some(child) = &mut self.child {
-            let _ = Command::new("kill").arg(child.id().to_string()).status();
-            let begun = Instant::now();
-            while begun.elapsed() < Duration::from_secs(30) && child.try_wait().is_ok_and(|ended| ended.is_none()) {
-                std::thread::sleep(Duration::from_millis(20));
-            }
-        }
-        self.kill();
-    }
-}
-
-const NEEDS: [&str; 5] = ["libvirtd", "unshare", "setpriv", "qemu-system-x86_64", "qemu-img"];
 
 #[test]
 #[ignore = "needs root, iproute2, libvirt-daemon-system, qemu-system-x86 and qemu-utils"]

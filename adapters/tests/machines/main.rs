@@ -16,5 +16,7 @@ mod guest;
 mod lab;
 #[cfg(feature = "libvirt")]
 mod libvirt;
+#[cfg(feature = "libvirt")]
+mod libvirt_daemon;
 mod qemu;
 mod views;
