@@ -16,8 +16,8 @@ const WANTED: [(&str, &str); 4] = [
     ("unhealthy_after = 5", "unhealthy_after = 5\nsessions = { path = \"/sessions\" }"),
     ("drain_deadline = \"15 s\"", "drain_deadline = \"5 min\""),
 ];
-/// The same when they are wanted no more.
-const UNWANTED: (&str, &str) = ("vms = 2", "vms = 0");
+/// The same when they are wanted no more, and clients are not seen any more, who would keep their slice.
+const UNWANTED: [(&str, &str); 2] = [("vms = 2", "vms = 0"), ("demand = \"dns\"", "demand = \"sessions\"")];
 /// How long after an order began it is certainly under way, and is hardly over: a guest takes longer to start.
 const UNDER_WAY: Duration = Duration::from_millis(30);
 /// No order is expected any more after so long without one.
@@ -128,7 +128,7 @@ fn killed_at_every_step_it_goes_on_and_leaves_nothing() {
     // Clients are with them when they are wanted no more.
     witness.sessions.store(2, Ordering::SeqCst);
     set_sessions(&edge, 2);
-    edge.write_file(&[&WANTED[..], &[UNWANTED]].concat());
+    edge.write_file(&[&WANTED[..], &UNWANTED].concat());
     edge.kill_forebay();
     edge.restart_forebay();
     killer.until(&mut edge, &witness, "clients of one are sent elsewhere", |edge| edge.records().len() == 1);

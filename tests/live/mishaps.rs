@@ -20,6 +20,11 @@ const WANTED: [(&str, &str); 3] = [
     ("drain_deadline = \"15 s\"", "drain_deadline = \"1 s\""),
 ];
 const UNWANTED: (&str, &str) = ("fixed]\nvms = 1", "fixed]\nvms = 0");
+/// Nor are clients seen any more, who would keep their slice.
+const UNSEEN: [(&str, &str); 2] = [
+    ("demand = \"dns\"", "demand = \"sessions\""),
+    ("warm = [\"/health\"]", "warm = [\"/health\"]\nsessions = { path = \"/sessions\" }"),
+];
 const ANOTHER: (&str, &str) = ("fixed]\nvms = 1", "fixed]\nvms = 2");
 
 /// The state folder, on a disk of its own that is soon full.
@@ -145,7 +150,7 @@ fn capacity_stands_whatever_goes_wrong() {
     a_guest_that_never_serves(&mut scene);
 
     println!("   and now it goes");
-    scene.restart(&[UNWANTED]);
+    scene.restart(&[&[UNWANTED][..], &UNSEEN].concat());
     scene.wait_for("nothing is left", |scene| scene.edge.is_empty());
     crowd.stop();
     scene.edge.stop_forebay();
@@ -218,7 +223,7 @@ fn a_closed_kill_switch(scene: &mut Scene) {
     println!("   the kill switch is closed by a file");
     let file = scene.edge.path("state/kill");
     fs::write(&file, "mains of row B go").unwrap();
-    scene.hear("nothing is written: closed by the file");
+    scene.hear("nothing is written: kill switch closed by the file");
     scene.edge.forget_answers();
     let nobody_writes = |scene: &mut Scene| {
         let begun = Instant::now();
@@ -236,11 +241,11 @@ fn a_closed_kill_switch(scene: &mut Scene) {
     scene.wait_for("the guest is answered again", |scene| scene.is_answered());
     println!("   by a signal, over a restart");
     scene.edge.forebay().signal("USR1");
-    scene.hear("nothing is written: closed by a signal");
+    scene.hear("nothing is written: kill switch closed by a signal");
     scene.edge.forget_answers();
     nobody_writes(scene);
     scene.restart(&[]);
-    scene.hear("nothing is written: closed by a signal");
+    scene.hear("nothing is written: kill switch closed by a signal");
     nobody_writes(scene);
     scene.edge.kill_forebay();
     fs::remove_file(scene.edge.path("state/kill-switch.json")).unwrap();

@@ -106,7 +106,7 @@ pub(crate) fn comes_about_as_foretold(kind: Kind) {
 }
 
 /// The operator wants no machine any more.
-fn take_out_of_service(edge: &mut Edge) {
+pub(crate) fn take_out_of_service(edge: &mut Edge) {
     edge.stop_forebay();
     edge.write_file(&[
         ("policy = \"predictive\"", "policy = \"fixed\""),
