@@ -330,7 +330,11 @@ impl Edge {
         let mut replayed = 0;
         for entry in fs::read_dir(self.path("state")).unwrap() {
             let path = entry.unwrap().path();
-            if path.file_name().unwrap().to_str().unwrap().starts_with("journal-") {
+            if !path.file_name().unwrap().to_str().unwrap().starts_with("journal-") {
+                continue;
+            }
+            // One that was killed before it had written its first line decided nothing.
+            if fs::read(&path).unwrap().contains(&b'\n') {
                 let output = Command::new(env!("CARGO_BIN_EXE_forebay")).arg("replay").arg(&path).output().unwrap();
                 let said = String::from_utf8_lossy(&output.stdout).into_owned();
                 assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));

@@ -16,6 +16,8 @@ pub(crate) struct Noted {
     pub(crate) outcome: String,
     /// What was said of it.
     pub(crate) why: String,
+    /// How much was changed by it.
+    pub(crate) writes: u64,
 }
 
 /// Follows the audit files of a state folder.
@@ -55,11 +57,12 @@ impl Trail {
 fn noted(line: &Value) -> Option<Noted> {
     let entry = line["event"].get("entry")?;
     let text = |value: &Value| value.as_str().unwrap().to_owned();
-    let (outcome, why) = match &entry["outcome"] {
-        Value::String(outcome) => (outcome.clone(), String::new()),
+    let (outcome, why, writes) = match &entry["outcome"] {
+        Value::String(outcome) => (outcome.clone(), String::new(), 0),
         Value::Object(map) => {
             let (outcome, more) = map.iter().next().unwrap();
-            (outcome.clone(), more["reason"].as_str().unwrap_or_default().to_owned())
+            let why = more["reason"].as_str().unwrap_or_default().to_owned();
+            (outcome.clone(), why, more["writes"].as_u64().unwrap_or(0))
         }
         other => panic!("{other}"),
     };
@@ -69,5 +72,6 @@ fn noted(line: &Value) -> Option<Noted> {
         target: text(&entry["target"]),
         outcome,
         why,
+        writes,
     })
 }

@@ -284,8 +284,18 @@ impl SteeringView for ResponderView {
     }
 
     fn answered(&mut self, names: &[DnsName]) -> Result<BTreeMap<DnsName, Option<Expressed>>, SteeringError> {
-        let stands = self.read()?.names.into_iter().filter(|(name, _)| names.contains(name));
-        Ok(stands.map(|(name, stands)| (name, Some(stands.answered))).collect())
+        let steered = self.read()?.names.into_iter().map(|(name, stands)| (name, stands.answered));
+        // Name servers of the zone are answered as well, to everybody alike.
+        let zone = &self.shared.zone;
+        let servers = zone.name_servers.iter().map(|(name, addresses)| {
+            let pool = addresses.iter().map(|address| (*address, 1)).collect();
+            (
+                name.clone(),
+                Expressed { ttl_seconds: zone.negative_ttl_seconds, pools: [(Clients::Others, pool)].into() },
+            )
+        });
+        let wanted = servers.chain(steered).filter(|(name, _)| names.contains(name));
+        Ok(wanted.map(|(name, answered)| (name, Some(answered))).collect())
     }
 }
 
