@@ -561,7 +561,7 @@ fn an_image_that_is_missing_costs_no_capacity_that_stands() {
     assert!(world.counts().failed["create"] < 60, "tried again and again: {:?}", world.counts());
 }
 
-/// `FOREBAY_HOURS=24 cargo test --release --lib live::tests::hours -- --nocapture` is the long run.
+/// `FOREBAY_HOURS=24 cargo test --lib live::tests::hours -- --nocapture` is the long run.
 #[test]
 fn hours_over_thirty_regions_keep_memory_flat() {
     let hours: u64 = std::env::var("FOREBAY_HOURS").ok().and_then(|text| text.parse().ok()).unwrap_or(0);

@@ -1,6 +1,6 @@
 //! Schedules of faults, each from its seed: what must never be is not, and when faults stop all is as planned.
 //!
-//! `FOREBAY_SCHEDULES=1000000 cargo test --release --lib schedules` runs a million; `FOREBAY_SCHEDULE=SEED` runs the one that
+//! `FOREBAY_SCHEDULES=1000000 cargo test --lib schedules` runs a million; `FOREBAY_SCHEDULE=SEED` runs the one that
 //! failed again.
 
 use rayon::prelude::*;
