@@ -21,6 +21,17 @@ fail() {
   exit 1
 }
 
+# ends PID WHAT: waits until it has ended with its terminal.
+ends() {
+  for _ in $(seq 600); do
+    if ! kill -0 "$1" 2>/dev/null; then return; fi
+    sleep 0.1
+  done
+  kill -9 "$1"
+  echo "terminal: $2 outlives its terminal"
+  exit 1
+}
+
 # shows TEXT: waits until the screen shows it, a minute at most: the machine may have other things to do.
 shows() {
   for _ in $(seq 600); do
@@ -96,14 +107,7 @@ for _ in $(seq 600); do
   sleep 0.1
 done
 tmux kill-session -t gone
-for _ in $(seq 600); do
-  if ! kill -0 "$pid" 2>/dev/null; then break; fi
-  sleep 0.1
-done
-if kill -0 "$pid" 2>/dev/null; then
-  kill -9 "$pid"
-  fail "live mode outlives its terminal"
-fi
+ends "$pid" "live mode"
 timeout 60 "$forebay" live "$work/edge.toml" --headless --for 1s </dev/null >"$work/live" 2>&1 || fail "no other takes over"
 if ! grep -q 'writes, in epoch 3' "$work/live" || grep -q 'waits' "$work/live"; then
   cat "$work/live"
@@ -115,15 +119,7 @@ tmux send-keys -t t "clear; exec $forebay run scenarios/flash-crowd.toml" Enter
 shows 'flash-crowd'
 pid=$(tmux display-message -t t -p '#{pane_pid}')
 tmux kill-session -t t
-for _ in $(seq 600); do
-  if ! kill -0 "$pid" 2>/dev/null; then break; fi
-  sleep 0.1
-done
-if kill -0 "$pid" 2>/dev/null; then
-  kill -9 "$pid"
-  echo "terminal: the UI outlives its terminal"
-  exit 1
-fi
+ends "$pid" "the UI"
 
 echo "piped, the same command prints the summary"
 "$forebay" run scenarios/steady.toml --until "30 min" | grep -q 'VM-hours'
