@@ -91,6 +91,46 @@ fn nothing_shrinks_while_nothing_is_seen() {
 }
 
 #[test]
+fn what_an_event_calls_for_stands_until_it_is_over() {
+    // Nothing is kept for any other reason, and a machine takes longer to be ready than a window lasts.
+    let mut config = ControllerConfig { period: Duration::from_secs(30), ..ControllerConfig::default() };
+    config.guard.shrink_cooldown = Duration::ZERO;
+    config.policy.predictive.settle = Duration::ZERO;
+    config.policy.predictive.hold = Some(Duration::ZERO);
+    let mut controller = controller("predictive", config);
+    let (start, end) = (6000 + 60 * 30, 6000 + 60 * 50);
+    let mut fleet = 4;
+    let mut fell = None;
+    for tick in 0..140 {
+        let at = 6000 + 30 * tick;
+        // The crowd never comes: it is the announcement alone that holds machines.
+        let mut seen = with_fleet(&controller, at, fleet, Some(1.6 / f64::from(fleet)));
+        seen.window = Duration::from_secs(30);
+        seen.demand.iter_mut().flatten().for_each(|demand| demand.arrivals = 2);
+        if at <= end {
+            seen.events = vec![forebay_world::KnownEvent {
+                id: "cup".into(),
+                kind: "football".into(),
+                start: Timestamp::from_secs(start),
+                end: Timestamp::from_secs(end),
+                regions: vec![forebay_world::RegionId(0)],
+                classes: vec![forebay_world::ClassId(0)],
+                uplift: Some(6.0),
+            }];
+        }
+        let (_, decision) = controller.step(&seen);
+        let planned = decision.cells[0].planned;
+        if (start..=end).contains(&at) {
+            assert!(planned >= fleet && planned > 4, "{planned} of {fleet} at {at}: {}", decision.cells[0].reason);
+        } else if at > end && planned < fleet && fell.is_none() {
+            fell = Some(at - end);
+        }
+        fleet = planned;
+    }
+    assert!(fell.is_some_and(|after| after <= 300), "it stands for nothing: {fell:?}");
+}
+
+#[test]
 fn a_decision_says_what_bound_it() {
     let mut config = ControllerConfig::default();
     config.guard.ceiling = 5;

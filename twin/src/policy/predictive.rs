@@ -105,7 +105,9 @@ struct Load {
     futures: Paths,
     /// … and for longer, as they usually go on.
     course: Vec<f64>,
-    /// Sessions expected where known events are taken at their word …
+    /// Sessions expected where known events are taken at their word: from now until a machine asked for now is ready …
+    announced_before: f64,
+    /// … and then, …
     announced: f64,
     /// … and the events.
     events: Vec<String>,
@@ -201,8 +203,9 @@ impl Predictive {
             let Some((futures, course)) = client.sessions(at, offered) else { continue };
             let from = at.saturating_add(terms.to_ready);
             let until = from.saturating_add(self.period);
-            let usual = |at| client.usual(at);
-            let announced = self.events.floor(now, &self.config, cell, &usual, offered, (from, until));
+            self.events.look(now, &self.config, cell, &|at| client.usual(at), until);
+            let called_for = |window| self.events.floor(now, &self.config, cell, window);
+            let announced = [called_for((at, from)), called_for((from, until))];
             carry(&mut self.loads, now, cell, classes, (&futures, &course), announced);
         }
     }
@@ -279,7 +282,9 @@ impl Predictive {
         // will be needed has the same margin above what will come.
         let margin = (sized.sessions / most.quantile(0.5).max(1e-9)).max(1.0);
         let later = vms_from(again * margin / per_vm);
-        let kept = self.servers[cell].keep(at, self.config.settle, needed).max(later);
+        // What an event calls for before a machine asked for now were ready can only be met by those that stand.
+        let sooner = vms_from(load.announced_before / per_vm);
+        let kept = self.servers[cell].keep(at, self.config.settle, needed).max(sooner).max(later);
         ask.vms = needed.max(kept.min(seen.wanted));
 
         let sized_for = sized.sessions.max(load.announced);
@@ -340,13 +345,14 @@ fn carry(
     client: usize,
     classes: usize,
     (futures, course): (&Paths, &[f64]),
-    announced: Option<events::Raise>,
+    announced: [Option<events::Raise>; 2],
 ) {
     let median = futures.at(0).quantile(0.5);
     let mut add = |server: usize, share: f64| {
         let load = loads[server].get_or_insert_with(|| Load {
             futures: Paths::new(futures.steps(), vec![0.0; futures.count() * futures.steps()]),
             course: vec![0.0; course.len()],
+            announced_before: 0.0,
             announced: 0.0,
             events: Vec::new(),
             chief: (client, 0.0),
@@ -354,8 +360,11 @@ fn carry(
         load.futures.add(futures, share);
         load.course.iter_mut().zip(course).for_each(|(sum, sessions)| *sum += share * sessions);
         // Where no event is announced, what is usual comes beside what is.
-        load.announced += share * announced.as_ref().map_or(0.0, |raise| raise.sessions.max(median));
-        load.events.extend(announced.iter().map(|raise| raise.event.clone()));
+        let [before, then] =
+            announced.each_ref().map(|raise| raise.as_ref().map_or(0.0, |raise| raise.sessions.max(median)));
+        load.announced_before += share * before;
+        load.announced += share * then;
+        load.events.extend(announced[1].iter().map(|raise| raise.event.clone()));
         if share * median >= load.chief.1 {
             load.chief = (client, share * median);
         }

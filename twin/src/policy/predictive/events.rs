@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use forebay_world::{ClassId, Duration, KnownEvent, RegionId, Timestamp};
+use forebay_world::{Duration, KnownEvent, Timestamp};
 
 use super::super::Situation;
 use crate::controller::config::PredictiveConfig;
@@ -99,38 +99,31 @@ impl Events {
         });
     }
 
-    /// What known events call for in a client cell over a window: the one that calls for most; nothing where none calls
-    /// for more than is usual. `expect` says what is usual there at a moment to come.
-    pub(super) fn floor(
+    /// Follows what is usual and what comes of a client cell during its events that begin before `until`. `usual` says what
+    /// is expected at a moment to come, were there no event.
+    pub(super) fn look(
         &mut self,
         now: &Situation<'_>,
         config: &PredictiveConfig,
         cell: usize,
-        expect: &dyn Fn(Timestamp) -> Option<f64>,
-        offered: Option<f64>,
-        window: (Timestamp, Timestamp),
-    ) -> Option<Raise> {
-        if now.seen.events.is_empty() {
-            return None;
-        }
-        let (region, class) = now.topology.cell_at(cell);
-        let at = now.seen.at;
-        let here = || now.seen.events.iter().filter(move |event| concerns(event, region, class) && at <= event.end);
-        let mut under_way = here().filter(|event| at >= event.start);
+        usual: &dyn Fn(Timestamp) -> Option<f64>,
+        until: Timestamp,
+    ) {
+        let (at, offered) = (now.seen.at, now.offered[cell]);
+        let mut under_way = concerning(now, cell).filter(|event| at >= event.start);
         let first = under_way.next();
         let shared = first.is_some_and(|first| under_way.any(|other| !other.kind.eq_ignore_ascii_case(&first.kind)));
         let demand = offered.filter(|_| now.seen.demand[cell].is_some());
-        let mut most: Option<Raise> = None;
-        for event in here() {
+        for event in concerning(now, cell) {
             let begin = event.start.saturating_sub(config.event_lead);
-            // One that begins beyond the window asks for nothing yet, and nothing has to be known of it.
-            if window.1 < begin {
+            // One that begins later asks for nothing yet, and nothing has to be known of it.
+            if until < begin {
                 continue;
             }
             let Some(watched) = self.watched.get_mut(&event.id) else { continue };
             let change = watched.cells.entry(cell).or_default();
             if at < begin {
-                change.expect(at, (begin, event.end), expect);
+                change.expect(at, (begin, event.end), usual);
             } else if change.usual.is_empty() {
                 // Announced too late for a look at what was usual: the present is the nearest to it.
                 change.usual.extend(offered);
@@ -138,9 +131,27 @@ impl Events {
             if at >= event.start {
                 change.look(at, demand, shared);
             }
-            if window.0 > event.end {
+        }
+    }
+
+    /// What known events call for in a client cell over a window that has been looked at: the one that calls for most;
+    /// nothing where none calls for more than is usual.
+    pub(super) fn floor(
+        &self,
+        now: &Situation<'_>,
+        config: &PredictiveConfig,
+        cell: usize,
+        window: (Timestamp, Timestamp),
+    ) -> Option<Raise> {
+        let mut most: Option<Raise> = None;
+        for event in concerning(now, cell) {
+            let begin = event.start.saturating_sub(config.event_lead);
+            if window.1 < begin || window.0 > event.end {
                 continue;
             }
+            let Some(change) = self.watched.get(&event.id).and_then(|watched| watched.cells.get(&cell)) else {
+                continue;
+            };
             let span = (window.0.max(begin), window.1.min(event.end));
             let usual = change.usual_within((begin, event.end), span);
             let uplift = self.uplifts.expect(&event.kind, event.uplift, config.event_uplift).factor();
@@ -229,8 +240,12 @@ impl Change {
     }
 }
 
-fn concerns(event: &KnownEvent, region: RegionId, class: ClassId) -> bool {
-    event.regions.contains(&region) && event.classes.contains(&class)
+/// The known events of a client cell that have not ended.
+fn concerning<'a>(now: &'a Situation<'_>, cell: usize) -> impl Iterator<Item = &'a KnownEvent> {
+    let (region, class) = now.topology.cell_at(cell);
+    let at = now.seen.at;
+    let here = move |event: &KnownEvent| event.regions.contains(&region) && event.classes.contains(&class);
+    now.seen.events.iter().filter(move |event| here(event) && at <= event.end)
 }
 
 #[cfg(test)]

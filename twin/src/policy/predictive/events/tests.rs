@@ -1,4 +1,4 @@
-use forebay_world::{ClassId, Observation, Plan, Steering, Topology};
+use forebay_world::{ClassId, Observation, Plan, RegionId, Steering, Topology};
 use proptest::prelude::*;
 
 use super::*;
@@ -68,7 +68,8 @@ impl Run {
         self.events.follow(&now);
         let config = self.config.policy.predictive.clone();
         let window = (minute(at + ahead.0), minute(at + ahead.1));
-        self.events.floor(&now, &config, CELL, &|at| Some(usual(at)), offered, window)
+        self.events.look(&now, &config, CELL, &|at| Some(usual(at)), window.1);
+        self.events.floor(&now, &config, CELL, window)
     }
 
     /// From minute to minute, with the demand that `demand` says.
