@@ -57,7 +57,10 @@ impl Crowd {
     }
 }
 
-/// A query for an address (RFC 1035), on behalf of a network (RFC 7871) that no other query is for.
+/// Networks that clients are of, in turn: so many that each asks again only when its answer has long run out.
+const NETWORKS: u32 = 8192;
+
+/// A query for an address (RFC 1035), on behalf of a network (RFC 7871).
 fn query(number: u32) -> Vec<u8> {
     let mut message = vec![(number >> 8) as u8, number as u8, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1];
     for label in NAME.split('.') {
@@ -66,7 +69,8 @@ fn query(number: u32) -> Vec<u8> {
     }
     message.extend([0, 0, 1, 0, 1]);
     // OPT: root, type 41, 1232 bytes, no flags; option 8: IPv4, 24 bits, for us to say how much of it counts.
-    let network = [10, (number >> 8) as u8, number as u8];
+    let network = number % NETWORKS;
+    let network = [10, (network >> 8) as u8, network as u8];
     message.extend([0, 0, 41, 4, 208, 0, 0, 0, 0, 0, 11, 0, 8, 0, 7, 0, 1, 24, 0]);
     message.extend(network);
     message

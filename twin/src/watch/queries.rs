@@ -1,6 +1,7 @@
 //! Queries as name servers report them, folded into windows of demand by client region and class.
 
 use std::collections::{BTreeMap, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher as _};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -44,13 +45,10 @@ struct Fold {
     own: Prefix,
     ttl: Vec<Duration>,
     cells_per_region: usize,
-    /// Region and cache of who asks.
+    /// Region and cache of who asks: looked up once, and again when it was forgotten.
     sources: HashMap<(IpAddr, Option<IpAddr>, Option<Prefix>), (Option<RegionId>, u64)>,
-    caches: HashMap<Keeper, u64>,
-    /// Numbers of names, each of which a cache keeps by itself, and the class of each.
+    /// Number of each name, which a cache keeps by itself, and its class: likewise.
     names: HashMap<String, (u32, usize)>,
-    /// The next number of a cache or a name: none is given twice, also when what was remembered is forgotten.
-    next: u32,
     /// Places at which is listened.
     places: u32,
     /// Senders, and when each was last connected.
@@ -80,9 +78,16 @@ enum Keeper {
     Asking(Prefix, Option<Prefix>),
 }
 
-/// Who asks, and names, of which is remembered where they belong. What is forgotten is learned again; the meter forgets
-/// what belonged to its old number.
+/// Who asks, and names, of which is remembered where they belong. What is forgotten is looked up again, and the same.
 const REMEMBERED_MOST: usize = 200_000;
+
+/// The number of a cache or a name: it is told from what it is of, so that none has to be remembered for it to be the
+/// same tomorrow, and the meter alone decides whom to forget.
+fn number(of: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    of.hash(&mut hasher);
+    hasher.finish()
+}
 
 impl QueryWatch {
     /// A fold of nothing, for the classes and places of a file. `None` where it says nothing of queries.
@@ -102,9 +107,7 @@ impl QueryWatch {
             ttl: production.ttl.clone(),
             cells_per_region: production.topology.classes.len(),
             sources: HashMap::new(),
-            caches: HashMap::new(),
             names: HashMap::new(),
-            next: 0,
             places: queries.dnstap.len() as u32,
             senders: BTreeMap::new(),
             connected: (0, 0),
@@ -228,8 +231,7 @@ impl Fold {
                 if self.names.len() >= REMEMBERED_MOST {
                     self.names.clear();
                 }
-                let known = (self.next, self.classes.class_of(name));
-                self.next = self.next.wrapping_add(1);
+                let known = (number(&name) as u32, self.classes.class_of(name));
                 self.names.insert(name.to_owned(), known);
                 known
             }
@@ -244,7 +246,6 @@ impl Fold {
         }
         if self.sources.len() >= REMEMBERED_MOST {
             self.sources.clear();
-            self.caches.clear();
         }
         let region = self.geography.locate(query.client, query.ecs).map(|(region, _)| region);
         let keeper = match (query.vantage, query.server) {
@@ -254,9 +255,7 @@ impl Fold {
                 Keeper::Asking(Prefix::of_client(query.client), query.ecs.map(Prefix::truncated))
             }
         };
-        let next = self.next;
-        let cache = *self.caches.entry(keeper).or_insert(u64::from(next));
-        self.next = next.wrapping_add(1);
+        let cache = number(&keeper);
         self.sources.insert(source, (region, cache));
         (region, cache)
     }

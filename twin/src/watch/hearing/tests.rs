@@ -7,7 +7,9 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::time::{Duration as Wait, Instant};
 
-use forebay_world::Timestamp;
+use forebay_adapters::query::LoggedQuery;
+use forebay_adapters::{Prefix, Vantage};
+use forebay_world::{Duration, Timestamp};
 
 use super::*;
 use crate::production::Production;
@@ -128,4 +130,32 @@ fn logs_are_followed_from_their_end_through_rotation_and_said_when_they_cannot_b
     fs::remove_file(&path).unwrap();
     wait_for("that it is gone is said", || !watch.troubles().is_empty());
     assert!(!close().is_whole());
+}
+
+#[test]
+fn who_was_forgotten_among_many_is_the_same_when_he_asks_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let production = production(folder.path(), "dnstap = [\"tcp:127.0.0.1:1\"]", "");
+    let watch = QueryWatch::new(&production).unwrap().unwrap();
+    watch.begin(AT);
+    let ask = |number: u32, seconds: u64| {
+        watch.take(&LoggedQuery {
+            at: AT.saturating_add(Duration::from_secs(seconds)),
+            client: [10, (number >> 16) as u8, (number >> 8) as u8, number as u8].into(),
+            server: None,
+            ecs: Prefix::new([100, (number >> 16) as u8, (number >> 8) as u8, 0].into(), 24),
+            name: "video.cdn.example",
+            qtype: 1,
+            vantage: Vantage::Authority,
+        });
+    };
+    // The same hundred before and after more than are remembered.
+    const MANY: u32 = 250_000;
+    (0..100).for_each(|number| ask(number << 8, 1));
+    (0..MANY).for_each(|number| ask(0x0080_0000 + number, 20));
+    (0..100).for_each(|number| ask(number << 8, 40));
+    let seen = watch.close(AT.saturating_add(Duration::from_secs(60)));
+    let count = &seen.counts[0];
+    assert_eq!(count.queries, u64::from(MANY) + 200);
+    assert_eq!(count.exposure.expect("all were seen").caches, MANY.div_ceil(256) + 100);
 }
