@@ -74,11 +74,13 @@ pub(crate) fn least_cost(
         }
         best.0
     };
-    // Many machines are compared in coarser steps first, and one by one about the best of these.
-    let step = ((most - least) / COARSE).max(1);
-    let coarse = search(most, least, step);
-    if step > 1 {
-        search(coarse.saturating_add(step).min(most), coarse.saturating_sub(step).max(least), 1);
+    // Many machines are compared in coarser steps first, and in ever finer ones about the best of these.
+    let (mut from, mut down_to, mut step) = (most, least, ((most - least) / COARSE).max(1));
+    let mut found = search(from, down_to, step);
+    while step > 1 {
+        (from, down_to) = (found.saturating_add(step).min(most), found.saturating_sub(step).max(least));
+        step = (2 * (step / COARSE)).max(1);
+        found = search(from, down_to, step);
     }
     let level = 1.0 - short(best.0);
     Sized { vms: best.0, level, sessions: quantile(level.min(ratio)).max(0.0) }

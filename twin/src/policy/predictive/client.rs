@@ -15,8 +15,10 @@ use crate::forecast::paths::Paths;
 
 /// A surprise is what a share of futures as large as this did not exceed.
 const SURPRISE: f64 = 0.99;
-/// A surge is not carried beyond this many times what there is.
+/// A surge is not carried beyond this many times what there is, …
 const SURGE_MOST: f64 = 3.0;
+/// … and widens what is forecast at most so many times: what was next to nothing has no spread to scale.
+const SURGE_WIDENS_MOST: f64 = 10.0;
 /// Standard errors of a count (Poisson) by which it must exceed that.
 const SURPRISE_ERRORS: f64 = 2.0;
 
@@ -166,15 +168,15 @@ impl Client {
     /// rate would bring. `None` before anything was seen.
     pub(super) fn sessions(&self, at: Timestamp, under_way: Option<f64>) -> Option<(Paths, Vec<f64>)> {
         let outlook = self.outlook.as_ref()?;
-        let lift = self.surge(outlook);
+        let surge = self.surge(outlook);
         let (mean, step) = (self.length.mean_seconds(), self.grid.step().as_secs_f64());
         let left = self.grid.at(self.step + 1).since(at).as_secs_f64();
         let gone = |seconds: f64| -(-seconds / mean).exp_m1();
         let (first_gone, whole_gone) = (gone(left), gone(step));
         let under_way = under_way.unwrap_or(outlook.medians[0] * mean).max(0.0);
         let steps = outlook.rates.steps();
-        let lifted = outlook.medians.iter().zip(&lift).map(|(rate, lift)| rate * lift);
-        let last = outlook.medians[steps - 1] * lift[steps - 1];
+        let lifted = outlook.medians.iter().zip(&surge).map(|(median, lift)| lift.carry(*median, *median));
+        let last = surge[steps - 1].carry(outlook.medians[steps - 1], outlook.medians[steps - 1]);
         let mut sessions = under_way;
         let usual = lifted.chain(outlook.beyond.iter().map(|factor| factor * last)).enumerate();
         let course = usual.map(|(ahead, rate)| {
@@ -186,7 +188,9 @@ impl Client {
         let mut values = Vec::with_capacity(outlook.rates.count() * steps);
         for (rates, deviate) in outlook.rates.iter().zip(&self.deviates) {
             let (mut sessions, mut variance) = (under_way, 0.0);
-            for (ahead, rate) in rates.iter().zip(&lift).map(|(rate, lift)| rate * lift).enumerate() {
+            let lifted = rates.iter().zip(&outlook.medians).zip(&surge);
+            let lifted = lifted.map(|((rate, median), lift)| lift.carry(*rate, *median));
+            for (ahead, rate) in lifted.enumerate() {
                 let gone = if ahead == 0 { first_gone } else { whole_gone };
                 let (begin, come) = (sessions, rate * mean * gone);
                 // Who comes is drawn with the rate already; who stays is binomial, among those that were there and among
@@ -201,10 +205,10 @@ impl Client {
         Some((Paths::new(steps, values), course))
     }
 
-    /// Factors on the rates of coming steps: where more has begun in the step under way, or in the last, than any error of
-    /// the past explains, a crowd is on its way, and its growth is taken to go on.
-    fn surge(&self, outlook: &Outlook) -> Vec<f64> {
-        let none = vec![1.0; outlook.medians.len()];
+    /// What is done to the rates of coming steps: where more has begun in the step under way, or in the last, than any error
+    /// of the past explains, a crowd is on its way, and its growth is taken to go on.
+    fn surge(&self, outlook: &Outlook) -> Vec<Lift> {
+        let none = vec![Lift::NONE; outlook.medians.len()];
         let (began, seconds) = self.gathered;
         let (Some(before), true) = (self.before, seconds > 0.0) else { return none };
         let (rate, error) = (began / seconds, began.sqrt() / seconds);
@@ -213,8 +217,32 @@ impl Client {
         }
         let growth = rate - before;
         let floor = |ahead: usize| (rate + growth * ahead as f64).min(SURGE_MOST * rate);
-        let factor = |(ahead, median): (usize, &f64)| (floor(ahead) / median.max(1e-9)).max(1.0);
-        outlook.medians.iter().enumerate().map(factor).collect()
+        outlook.medians.iter().enumerate().map(|(ahead, median)| Lift::to(floor(ahead), *median)).collect()
+    }
+}
+
+/// What a surge does to the rate of a step, in each future.
+#[derive(Clone, Copy)]
+struct Lift {
+    /// What the median gains \[1/s\] …
+    gain: f64,
+    /// … and the factor on what is about it.
+    widens: f64,
+}
+
+impl Lift {
+    const NONE: Lift = Lift { gain: 0.0, widens: 1.0 };
+
+    /// That a median reaches a floor, and the rest in proportion.
+    fn to(floor: f64, median: f64) -> Lift {
+        if floor <= median {
+            return Lift::NONE;
+        }
+        Lift { gain: floor - median, widens: (floor / median.max(f64::MIN_POSITIVE)).min(SURGE_WIDENS_MOST) }
+    }
+
+    fn carry(self, rate: f64, median: f64) -> f64 {
+        (median + self.gain + (rate - median) * self.widens).max(0.0)
     }
 }
 
@@ -331,6 +359,27 @@ mod tests {
         calm.take(at, Duration::from_secs(15), Some(&demand(310, under_way)));
         let calm = calm.sessions(at, Some(under_way)).unwrap().0.at(5).quantile(0.5);
         assert!((calm / before - 1.0).abs() < 0.05, "{calm} {before}");
+    }
+
+    #[test]
+    fn a_crowd_where_nothing_was_is_as_large_as_it_looks_and_no_larger() {
+        for model in ["profile", "naive"] {
+            for quiet in [1, 3, 240] {
+                let (mut client, mut under_way) = (client(model), 0.0);
+                follow(&mut client, 0..quiet, &mut under_way, &|_| 0.0);
+                for quarter in 1..=40u64 {
+                    let at = Timestamp::EPOCH + MINUTE * quiet + Duration::from_secs(15 * quarter);
+                    under_way += 300.0 - under_way * 15.0 / MEAN;
+                    client.take(at, Duration::from_secs(15), Some(&demand(300, under_way)));
+                    let Some((futures, course)) = client.sessions(at, Some(under_way)) else { continue };
+                    let most = futures.most(0..futures.steps());
+                    // Twenty a second for five minutes each are 6000; a surge is carried to three times as many.
+                    let (highest, usual) = (most.quantile(0.99), course.iter().copied().fold(0.0, f64::max));
+                    assert!(highest < 40_000.0, "{model}, {quiet} quiet, at {quarter}: {highest}");
+                    assert!((under_way..20_000.0).contains(&usual), "{model}, {quiet} quiet, at {quarter}: {usual}");
+                }
+            }
+        }
     }
 
     #[test]
