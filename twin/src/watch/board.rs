@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use forebay_adapters::probe;
-use forebay_world::{ClassId, Duration, Timestamp, VmId};
+use forebay_world::{ClassId, Duration, HostId, Timestamp, VmId};
 
 use super::look::{AnswersSeen, HypervisorSeen, LinkSeen, life};
 use super::names::Names;
@@ -217,35 +217,40 @@ impl Board {
             answers: None,
             health: BTreeMap::new(),
         };
-        for (hosted, look) in production.hypervisors.iter().zip(&inner.hypervisors) {
+        for (index, (hosted, look)) in production.hypervisors.iter().zip(&inner.hypervisors).enumerate() {
             let Some((seen_at, seen)) = look.fresh(since) else { continue };
             for host in &hosted.hosts {
                 sight.hosts[host.index()] = Some(HostSight { at: seen_at, machines: BTreeMap::new() });
             }
             let before = look.before.as_ref().map(|(at, seen)| (*at, &**seen));
+            let is_here = |host: &HostId| production.hypervisor_of[host.index()] == Some(index);
             for (vm, machine) in &seen.inventory.machines {
                 // Which of several hosts it counts for is known of those that we know of.
-                let planned = courses.get(vm).map(|course| course.planned.host);
-                let host = planned.filter(|host| hosted.hosts.contains(host)).or(hosted.hosts.first().copied());
+                let course = courses.get(vm);
+                let planned = course.map(|course| course.planned.host);
+                let host = planned.filter(is_here).or(hosted.hosts.first().copied());
                 let Some(Some(host)) = host.map(|host| sight.hosts[host.index()].as_mut()) else { continue };
                 let sight = MachineSight {
                     life: life(machine.state),
                     created: machine.mark.created,
                     sessions: inner.asked.get(vm).filter(|asked| asked.at >= since).and_then(|asked| asked.sessions),
-                    utilization: courses
-                        .get(vm)
-                        .and_then(|course| utilization(production, course, *vm, seen_at, seen, before)),
+                    utilization: course.and_then(|course| utilization(production, course, *vm, seen_at, seen, before)),
                 };
                 host.machines.insert(*vm, sight);
             }
         }
-        for (region, look) in inner.links.iter().enumerate() {
+        let mut of_region = vec![Vec::new(); inner.links.len()];
+        for (vm, course) in courses {
+            of_region[course.planned.region.index()].push((*vm, course));
+        }
+        let port_of = names.ports();
+        for ((region, look), here) in inner.links.iter().enumerate().zip(of_region) {
             let Some((seen_at, seen)) = look.fresh(since) else { continue };
             let executor = production.networks[region].as_ref().and_then(|network| network.executor.as_ref());
             let guards = executor.is_some_and(|executor| executor.guards_ports());
-            let has_port = |(vm, course): &(&VmId, &Course)| {
+            let has_port = |(vm, course): &(VmId, &Course)| {
                 if guards {
-                    return seen.standing.ports.get(&names.port(**vm)).is_some_and(|port| port.up);
+                    return seen.standing.ports.get(&port_of(*vm)).is_some_and(|port| port.up);
                 }
                 let address = course.address.and_then(|index| names.address(course.planned.region, index));
                 let stands = seen.standing.slices.get(&course.planned.slice);
@@ -253,11 +258,10 @@ impl Board {
                     .zip(address)
                     .is_some_and(|(slice, address)| slice.sources.iter().any(|own| own.contains(address)))
             };
-            let here = courses.iter().filter(|(_, course)| course.planned.region.index() == region);
             sight.links[region] = Some(LinkSight {
                 at: seen_at,
                 slices: seen.slices.clone(),
-                ports: here.filter(has_port).map(|(vm, _)| *vm).collect(),
+                ports: here.into_iter().filter(has_port).map(|(vm, _)| vm).collect(),
             });
         }
         if let Some((seen_at, seen)) = inner.answers.fresh(since) {

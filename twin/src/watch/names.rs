@@ -15,8 +15,14 @@ impl Names<'_> {
     /// The interface of a machine on its host: `fb` and four digits of its owner, so that two owners' machines on one host
     /// are never called the same; 15 characters at most (linux/if.h: `IFNAMSIZ`).
     pub fn port(&self, vm: VmId) -> String {
+        self.ports()(vm)
+    }
+
+    /// What says the interface of any machine, as [`Names::port`]: its owner's digits are worked out once.
+    pub fn ports(&self) -> impl Fn(VmId) -> String + use<> {
         let owner = self.0.owner.uuid_of(VmId(u64::MAX)).as_u128() & 0xffff;
-        format!("fb{owner:04x}-{}", base36(vm.0))
+        let owner = format!("fb{owner:04x}-");
+        move |vm| owner.clone() + &base36(vm.0)
     }
 
     /// Its address on the link layer: locally administered, from its identity.
@@ -39,12 +45,14 @@ impl Names<'_> {
 }
 
 fn base36(mut number: u64) -> String {
-    let mut digits = Vec::new();
+    // 36¹³ is more than there are numbers.
+    let (mut digits, mut first) = ([0; 13], 13);
     loop {
-        digits.push(char::from_digit((number % 36) as u32, 36).expect("a remainder of 36"));
+        first -= 1;
+        digits[first] = b"0123456789abcdefghijklmnopqrstuvwxyz"[(number % 36) as usize];
         number /= 36;
         if number == 0 {
-            return digits.iter().rev().collect();
+            return String::from_utf8_lossy(&digits[first..]).into_owned();
         }
     }
 }
@@ -59,5 +67,6 @@ mod tests {
         assert_eq!([of(0), of(35), of(36), of(1_000_000)], ["0", "z", "10", "lfls"]);
         // Eight digits are left for it in the name of an interface.
         assert_eq!(base36(36_u64.pow(8) - 1).len(), 8);
+        assert_eq!(base36(u64::MAX), "3w5e11264sgsf");
     }
 }
