@@ -1,6 +1,7 @@
 //! libvirt: its driver that runs nothing, and a daemon of the test's own with QEMU behind it.
 
 use std::fs::{self, File};
+use std::os::unix::net::UnixListener;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -191,6 +192,65 @@ fn a_daemon_that_does_not_answer_is_said() {
     let host = LibvirtHost { uri: uri.clone(), state: folder.path().to_owned(), kvm: false };
     let error = LibvirtExecutor::connect(host, owner()).err().expect("nobody is there");
     assert!(matches!(&error, MachineError::Unreachable { endpoint, .. } if *endpoint == uri), "{error}");
+}
+
+#[test]
+fn a_daemon_that_takes_calls_and_says_nothing_is_not_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("socket");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let uri = format!("qemu+unix:///system?socket={}", socket.display());
+    let host = || LibvirtHost { uri: uri.clone(), state: folder.path().to_owned(), kvm: false };
+    let refused = |most: Duration| {
+        let begun = Instant::now();
+        let error = LibvirtView::connect(host(), owner()).err().expect("nobody answers");
+        assert!(matches!(&error, MachineError::Unreachable { endpoint, .. } if *endpoint == uri), "{error}");
+        assert!(error.to_string().contains("it has said nothing for"), "{error}");
+        assert!(begun.elapsed() < most, "{:?}", begun.elapsed());
+    };
+    refused(Duration::from_secs(20));
+    // Nobody else waits beside it.
+    refused(Duration::from_secs(1));
+    // What it says in the end is heard, and it is asked anew.
+    drop(listener);
+    std::fs::remove_file(&socket).unwrap();
+    let begun = Instant::now();
+    loop {
+        let error = LibvirtView::connect(host(), owner()).err().expect("nobody is there");
+        if !error.to_string().contains("it has said nothing for") {
+            break;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(10), "{error}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+#[ignore = "needs root, iproute2, libvirt-daemon-system, qemu-system-x86 and qemu-utils"]
+fn a_daemon_that_hangs_is_not_waited_for_and_found_again() {
+    if !have(&NEEDS) {
+        return;
+    }
+    let namespace = Namespace::new("libvirt-hangs");
+    let daemon = Daemon::new(&namespace, String::new());
+    let host = Host::new(&daemon.uri());
+    let (mut executor, mut view) = (host.connect(), host.view());
+    assert_eq!(executor.list().unwrap().machines.len(), 0);
+    assert_eq!(view.list().unwrap().machines.len(), 0);
+    daemon.signal("STOP");
+    for list in [&mut || executor.list().map(drop), &mut || view.list().map(drop)] as [&mut dyn FnMut() -> _; 2] {
+        let begun = Instant::now();
+        let error = list().unwrap_err();
+        println!("   {:.1} s: {error}", begun.elapsed().as_secs_f64());
+        assert!(matches!(error, MachineError::Unreachable { .. }), "{error}");
+        assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
+    }
+    daemon.signal("CONT");
+    let begun = Instant::now();
+    while executor.list().is_err() || view.list().is_err() {
+        assert!(begun.elapsed() < Duration::from_secs(10), "it is not found again");
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
 
 #[test]

@@ -10,6 +10,7 @@ use virt::domain::Domain;
 use virt::error::{Error, ErrorNumber};
 
 use super::LibvirtHost;
+use super::connection::{Connection, Opens, unreachable};
 use super::domain_xml::{Driver, NAMESPACE, mark_of};
 use crate::machines::folder::{Folder, Sidecar};
 use crate::machines::{
@@ -20,16 +21,13 @@ use crate::machines::{
 /// virDomainMetadataType: an element of a namespace of our own.
 const METADATA_ELEMENT: i32 = 2;
 
-/// How a connection is made: one that may write, or one that the daemon lets read only.
-type Opens = fn(Option<&str>) -> Result<Connect, Error>;
-
 /// Sees one owner's machines on one libvirt daemon, and all others, by a connection on which the daemon itself refuses to
 /// write (`virConnectOpenReadOnly`). A user who may not open any other is enough: libvirt's read-only socket.
 pub struct LibvirtView {
     pub(super) host: LibvirtHost,
     pub(super) owner: Owner,
     pub(super) folder: Folder,
-    pub(super) connection: Connect,
+    pub(super) connection: Connection,
     pub(super) driver: Driver,
     host_name: String,
     opens: Opens,
@@ -64,7 +62,7 @@ impl LibvirtView {
         };
         let path = std::path::absolute(&host.state).map_err(rejected)?.join(owner.as_str());
         let folder = folder(path).map_err(rejected)?;
-        let connection = open(&host.uri, opens)?;
+        let connection = Connection::open(&host.uri, opens)?;
         let kind = connection.get_type().map_err(|error| unreachable(&host.uri, &error))?;
         let driver = match kind.as_str() {
             "TEST" => Driver::Test,
@@ -76,9 +74,8 @@ impl LibvirtView {
 
     /// Sees that there is a connection: a daemon may have been started anew.
     fn reach(&mut self) -> Result<(), MachineError> {
-        if !self.connection.is_alive().unwrap_or(false) {
-            let fresh = open(&self.host.uri, self.opens)?;
-            let _ = std::mem::replace(&mut self.connection, fresh).close();
+        if !self.connection.is_open() {
+            self.connection = Connection::open(&self.host.uri, self.opens)?;
         }
         Ok(())
     }
@@ -118,6 +115,14 @@ impl LibvirtView {
         Ok((seen, foreign))
     }
 
+    /// Where a domain is in its life; `None` when it has gone since it was listed.
+    pub(super) fn state(&self, domain: &Domain) -> Result<Option<MachineState>, MachineError> {
+        match state(domain) {
+            Err(error) if error.code() == ErrorNumber::NoDomain => Ok(None),
+            state => state.map(Some).map_err(|error| unreachable(&self.host.uri, &error)),
+        }
+    }
+
     pub(super) fn name_of(&self, vm: VmId) -> String {
         format!("{}-{vm}", self.owner)
     }
@@ -128,7 +133,7 @@ impl LibvirtView {
             let (name, uuid, info) = (domain.get_name()?, domain.get_uuid()?, domain.get_info()?);
             Ok(Foreign {
                 uuid: Some(uuid),
-                state: state(domain),
+                state: state(domain)?,
                 vcpus: Some(info.nr_virt_cpu),
                 memory: Some(Bytes(info.max_mem << 10)),
                 owner: mark.map(|mark| mark.owner.clone()),
@@ -166,20 +171,27 @@ impl MachineView for LibvirtView {
 
     fn list(&mut self) -> Result<Inventory, MachineError> {
         let (seen, foreign) = self.look()?;
-        let machine = |seen: &Seen| Machine {
-            uuid: seen.mark.uuid(),
-            name: self.name_of(seen.mark.vm),
-            host: self.host_name.clone(),
-            state: seen.domain.as_ref().map_or(MachineState::Defined, state),
-            since: None,
-            mark: seen.mark.clone(),
+        let machine = |(vm, seen): (&VmId, &Seen)| -> Result<(VmId, Machine), MachineError> {
+            let state = match &seen.domain {
+                Some(domain) => self.state(domain)?,
+                None => None,
+            };
+            let machine = Machine {
+                uuid: seen.mark.uuid(),
+                name: self.name_of(seen.mark.vm),
+                host: self.host_name.clone(),
+                state: state.unwrap_or(MachineState::Defined),
+                since: None,
+                mark: seen.mark.clone(),
+            };
+            Ok((*vm, machine))
         };
         let foreign = foreign.iter().filter_map(|(domain, mark)| self.foreign(domain, mark.as_ref()));
         let mut foreign = foreign.collect::<Result<Vec<_>, _>>()?;
         foreign.sort();
         let debris = self.folder.read().map_err(|error| self.rejected("its folder", error))?.debris;
         let strays = debris.iter().map(|path| path.display().to_string()).collect();
-        Ok(Inventory { machines: seen.iter().map(|(vm, seen)| (*vm, machine(seen))).collect(), strays, foreign })
+        Ok(Inventory { machines: seen.iter().map(machine).collect::<Result<_, _>>()?, strays, foreign })
     }
 
     fn statistics(&mut self) -> Result<BTreeMap<VmId, MachineStatistics>, MachineError> {
@@ -188,42 +200,29 @@ impl MachineView for LibvirtView {
     }
 }
 
-impl Drop for LibvirtView {
-    fn drop(&mut self) {
-        // A daemon that is gone has nothing to be told.
-        let _ = self.connection.close();
-    }
-}
-
 pub(super) fn is_alive(state: Option<MachineState>) -> bool {
     state.is_some_and(MachineState::is_alive)
 }
 
-fn open(uri: &str, opens: Opens) -> Result<Connect, MachineError> {
-    virt::error::clear_error_callback();
-    opens(Some(uri)).map_err(|error| unreachable(uri, &error))
-}
-
-pub(super) fn unreachable(endpoint: &str, error: &Error) -> MachineError {
-    MachineError::Unreachable { endpoint: endpoint.to_owned(), why: error.message().to_owned() }
-}
-
 /// Where a domain is in its life (virDomainState, and its reasons).
-pub(super) fn state(domain: &Domain) -> MachineState {
-    match domain.get_state() {
-        Ok((1 | 2, _)) => MachineState::Running,
-        Ok((3, 10)) | Ok((5, 3 | 6)) | Ok((6, _)) => MachineState::Crashed,
-        Ok((3 | 7, _)) => MachineState::Paused,
-        Ok((4, _)) => MachineState::ShuttingDown,
+///
+/// # Errors
+/// When libvirt does not say: that it does not is no state.
+fn state(domain: &Domain) -> Result<MachineState, Error> {
+    Ok(match domain.get_state()? {
+        (1 | 2, _) => MachineState::Running,
+        (3, 10) | (5, 3 | 6) | (6, _) => MachineState::Crashed,
+        (3 | 7, _) => MachineState::Paused,
+        (4, _) => MachineState::ShuttingDown,
         // Of one that never ran the reason is unknown.
-        Ok((5, 0)) => MachineState::Defined,
-        Ok((5, _)) => MachineState::ShutOff,
+        (5, 0) => MachineState::Defined,
+        (5, _) => MachineState::ShutOff,
         _ => MachineState::Unknown,
-    }
+    })
 }
 
 fn count(seen: &Seen, folder: &Path) -> Option<MachineStatistics> {
-    let domain = seen.domain.as_ref().filter(|domain| is_alive(Some(state(domain))))?;
+    let domain = seen.domain.as_ref().filter(|domain| is_alive(state(domain).ok()))?;
     let info = domain.get_info().ok()?;
     let mut counted = MachineStatistics {
         processor_time: Some(Duration::from_nanos(info.cpu_time)),
