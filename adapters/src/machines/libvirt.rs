@@ -8,6 +8,7 @@
 
 mod connection;
 mod domain_xml;
+mod monitor;
 mod node;
 mod view;
 
@@ -279,7 +280,10 @@ impl MachineExecutor for LibvirtExecutor {
     }
 
     fn resume(&mut self, vm: VmId, gate: &mut Gate) -> Result<Done, MachineError> {
-        let let_run = |domain: &Domain| domain.resume().map(drop);
+        let let_run = |domain: &Domain| {
+            let resume = |domain: &Domain| domain.resume().map(drop);
+            monitor::wait_for(domain, resume).unwrap_or(Ok(()))
+        };
         let writes = self.change(vm, "let run", gate, let_run, |state| state != Some(MachineState::Paused))?;
         Ok(Done { writes })
     }
@@ -291,11 +295,12 @@ impl MachineExecutor for LibvirtExecutor {
         }
         let what = format!("power button of {vm}");
         gate.pass(&what)?;
-        match domain.shutdown() {
-            Ok(_) => Ok(Done { writes: 1 }),
+        match monitor::wait_for(&domain, |domain| domain.shutdown().map(drop)) {
+            Some(Ok(())) => Ok(Done { writes: 1 }),
+            None => Err(self.not_verified(vm, "its monitor does not answer".to_owned())),
             // It ended in the meantime.
-            Err(_) if self.view.state(&domain).is_ok_and(|state| !is_alive(state)) => Ok(Done::default()),
-            Err(error) => Err(self.failed(what, vm, &error)),
+            Some(Err(_)) if self.view.state(&domain).is_ok_and(|state| !is_alive(state)) => Ok(Done::default()),
+            Some(Err(error)) => Err(self.failed(what, vm, &error)),
         }
     }
 

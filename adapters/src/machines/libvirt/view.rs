@@ -12,6 +12,7 @@ use virt::error::{Error, ErrorNumber};
 use super::LibvirtHost;
 use super::connection::{Connection, Opens, unreachable};
 use super::domain_xml::{Driver, NAMESPACE, mark_of};
+use super::monitor::{Monitors, Question, Said};
 use crate::machines::folder::{Folder, Sidecar};
 use crate::machines::{
     DiskStatistics, Foreign, InterfaceStatistics, Inventory, Machine, MachineCapabilities, MachineError, MachineState,
@@ -29,6 +30,7 @@ pub struct LibvirtView {
     pub(super) folder: Folder,
     pub(super) connection: Connection,
     pub(super) driver: Driver,
+    monitors: Monitors,
     host_name: String,
     opens: Opens,
 }
@@ -69,7 +71,8 @@ impl LibvirtView {
             _ => Driver::Qemu(if host.kvm { "kvm" } else { "qemu" }),
         };
         let host_name = connection.get_hostname().map_err(|error| unreachable(&host.uri, &error))?;
-        Ok(LibvirtView { host, owner, folder, connection, driver, host_name, opens })
+        let monitors = Monitors::default();
+        Ok(LibvirtView { host, owner, folder, connection, driver, monitors, host_name, opens })
     }
 
     /// Sees that there is a connection: a daemon may have been started anew.
@@ -196,7 +199,16 @@ impl MachineView for LibvirtView {
 
     fn statistics(&mut self) -> Result<BTreeMap<VmId, MachineStatistics>, MachineError> {
         let (seen, _) = self.look()?;
-        Ok(seen.iter().filter_map(|(vm, seen)| Some((*vm, count(seen, &self.folder.of(*vm))?))).collect())
+        let counted = seen.iter().filter_map(|(vm, seen)| Some((*vm, count(seen)?)));
+        let mut counted: BTreeMap<VmId, MachineStatistics> = counted.collect();
+        let asked = counted.keys().map(|vm| (*vm, seen[vm].mark.uuid(), disks(&self.folder.of(*vm))));
+        let asked: Vec<Question> = asked.collect();
+        for (vm, said) in self.monitors.ask(&self.host.uri, self.opens, asked) {
+            if let Some(counted) = counted.get_mut(&vm) {
+                add(counted, &said);
+            }
+        }
+        Ok(counted)
     }
 }
 
@@ -221,7 +233,18 @@ fn state(domain: &Domain) -> Result<MachineState, Error> {
     })
 }
 
-fn count(seen: &Seen, folder: &Path) -> Option<MachineStatistics> {
+/// Disks of a machine, by the names that their order gives them.
+fn disks(folder: &Path) -> Vec<&'static str> {
+    let disks = ["disk.qcow2", "seed.img"].iter().filter(|file| folder.join(file).exists());
+    disks.zip(["vda", "vdb"]).map(|(_, name)| name).collect()
+}
+
+fn number(value: i64) -> u64 {
+    u64::try_from(value).unwrap_or(0)
+}
+
+/// What libvirt knows by itself.
+fn count(seen: &Seen) -> Option<MachineStatistics> {
     let domain = seen.domain.as_ref().filter(|domain| is_alive(state(domain).ok()))?;
     let info = domain.get_info().ok()?;
     let mut counted = MachineStatistics {
@@ -229,12 +252,6 @@ fn count(seen: &Seen, folder: &Path) -> Option<MachineStatistics> {
         memory_assigned: Some(Bytes(info.memory << 10)),
         ..MachineStatistics::default()
     };
-    // virDomainMemoryStatTags; what the balloon driver has not reported is not among them.
-    let memory: BTreeMap<u32, u64> =
-        domain.memory_stats(0).unwrap_or_default().iter().map(|stat| (stat.tag, stat.val)).collect();
-    let left = memory.get(&8).or_else(|| memory.get(&4));
-    counted.memory_used = memory.get(&5).zip(left).map(|(all, left)| Bytes(all.saturating_sub(*left) << 10));
-    let number = |value: i64| u64::try_from(value).unwrap_or(0);
     for port in seen.written.iter().flat_map(|written| &written.ports) {
         if let Ok(stats) = domain.interface_stats(&port.name) {
             let statistics = InterfaceStatistics {
@@ -248,18 +265,22 @@ fn count(seen: &Seen, folder: &Path) -> Option<MachineStatistics> {
             counted.interfaces.insert(port.name.clone(), statistics);
         }
     }
-    // Disks have the names that their order gives them.
-    let disks = ["disk.qcow2", "seed.img"].iter().filter(|file| folder.join(file).exists());
-    for (_, name) in disks.zip(["vda", "vdb"]) {
-        if let Ok(stats) = domain.get_block_stats(name) {
-            let statistics = DiskStatistics {
-                read_bytes: number(stats.rd_bytes),
-                reads: number(stats.rd_req),
-                written_bytes: number(stats.wr_bytes),
-                writes: number(stats.wr_req),
-            };
-            counted.disks.insert(name.to_owned(), statistics);
-        }
-    }
     Some(counted)
+}
+
+/// Adds what the machine's monitor says.
+fn add(counted: &mut MachineStatistics, said: &Said) {
+    // virDomainMemoryStatTags; what the balloon driver has not reported is not among them.
+    let memory: BTreeMap<u32, u64> = said.memory.iter().map(|stat| (stat.tag, stat.val)).collect();
+    let left = memory.get(&8).or_else(|| memory.get(&4));
+    counted.memory_used = memory.get(&5).zip(left).map(|(all, left)| Bytes(all.saturating_sub(*left) << 10));
+    for (name, stats) in &said.disks {
+        let statistics = DiskStatistics {
+            read_bytes: number(stats.rd_bytes),
+            reads: number(stats.rd_req),
+            written_bytes: number(stats.wr_bytes),
+            writes: number(stats.wr_req),
+        };
+        counted.disks.insert(name.clone(), statistics);
+    }
 }
