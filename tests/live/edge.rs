@@ -246,6 +246,18 @@ impl Edge {
         self.knot = Some(run_knot(&self.lab, &self.folder));
     }
 
+    /// The daemon of libvirt.
+    #[cfg(feature = "libvirt")]
+    pub(crate) fn libvirt(&mut self) -> &mut super::libvirt_daemon::Daemon {
+        self.hypervisor.daemon()
+    }
+
+    /// UUIDs of libvirt's domains.
+    #[cfg(feature = "libvirt")]
+    pub(crate) fn domains(&self) -> BTreeSet<String> {
+        self.hypervisor.listed("--uuid")
+    }
+
     /// The daemons of Open vSwitch.
     pub(crate) fn switch(&mut self) -> &mut lab::Daemons {
         self.lab.daemons().unwrap()
@@ -514,7 +526,7 @@ fn changed(text: String, changes: &[(&str, &str)]) -> String {
 }
 
 /// What stands on all that is made.
-fn owner() -> String {
+pub(crate) fn owner() -> String {
     format!("forebay-{}", std::process::id())
 }
 

@@ -73,17 +73,28 @@ impl Hypervisor {
         text
     }
 
-    /// Guests that are domains of libvirt, whoever made them.
+    /// Names of guests that are domains of libvirt, whoever made them.
     pub(crate) fn domains(&self) -> BTreeSet<String> {
+        self.listed("--name")
+    }
+
+    /// What virsh(1) lists of each domain, whoever made it, as it is told: `--uuid`.
+    pub(crate) fn listed(&self, _what: &str) -> BTreeSet<String> {
         #[cfg(feature = "libvirt")]
         if let Some(daemon) = &self.daemon {
-            let arguments = ["-q", "-c", &daemon.uri(), "list", "--all", "--name"];
+            let arguments = ["-q", "-c", &daemon.uri(), "list", "--all", _what];
             let output = Command::new("virsh").args(arguments).output().unwrap();
             assert!(output.status.success(), "{output:?}");
             let said = String::from_utf8(output.stdout).unwrap();
             return said.lines().map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect();
         }
         BTreeSet::new()
+    }
+
+    /// The daemon whose domains its guests are.
+    #[cfg(feature = "libvirt")]
+    pub(crate) fn daemon(&mut self) -> &mut Daemon {
+        self.daemon.as_mut().expect("its guests are libvirt's")
     }
 
     /// The processes of guests.

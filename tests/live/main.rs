@@ -17,6 +17,7 @@
 //! | two instances, one of them paused (1 min) | `takeover::of_two_instances_one_writes_and_one_that_wakes_too_late_does_not` |
 //! | killed at every step (5 min) | `crash::killed_at_every_step_it_goes_on_and_leaves_nothing` |
 //! | servers that die, refuse and fill up (5 min) | `mishaps::capacity_stands_whatever_goes_wrong` |
+//! | a libvirtd that dies and hangs (5 min) | `daemon::capacity_stands_when_libvirtd_dies` |
 //! | crowds that come and go for half an hour (`FOREBAY_SOAK_MINUTES`) | `soak::crowds_come_and_go_for_half_an_hour` |
 //! | shadow on the same lab, held against what was true, and by its system calls (2.5 min; strace) | `shadow::shadow_sees_what_production_does_and_sends_not_one_write` |
 //! | shadow by a log in local time and a calendar (70 s; bind9, no root) | `followed::a_log_in_local_time_and_a_calendar_are_followed_through_whatever_replaces_them` |
@@ -24,6 +25,8 @@
 mod chronicle;
 mod crash;
 mod crowd;
+#[cfg(feature = "libvirt")]
+mod daemon;
 mod deeds;
 mod edge;
 mod followed;
@@ -43,6 +46,7 @@ mod libvirt_daemon;
 mod mishaps;
 mod mission;
 mod refusals;
+mod scene;
 mod shadow;
 mod soak;
 mod speech;

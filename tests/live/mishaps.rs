@@ -7,24 +7,9 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use super::edge::{self, Edge};
-use super::trail::{Noted, Trail};
-use super::witness::Witness;
+use super::scene::{PATIENCE, Scene, TOO_LATE, UNSEEN, UNWANTED};
+use super::trail::Noted;
 
-const PATIENCE: Duration = Duration::from_secs(120);
-/// Whoever were to end the guest would have by then: clients linger for 13 s, and it has no more than 1 s to drain.
-const TOO_LATE: Duration = Duration::from_secs(18);
-/// One machine is wanted, by a policy that sees nothing and wants nothing else.
-const WANTED: [(&str, &str); 3] = [
-    ("policy = \"predictive\"", "policy = \"fixed\""),
-    ("[controller.policy.predictive]", "[controller.policy.fixed]\nvms = 1\n\n[controller.policy.predictive]"),
-    ("drain_deadline = \"15 s\"", "drain_deadline = \"1 s\""),
-];
-const UNWANTED: (&str, &str) = ("fixed]\nvms = 1", "fixed]\nvms = 0");
-/// Nor are clients seen any more, who would keep their slice.
-const UNSEEN: [(&str, &str); 2] = [
-    ("demand = \"dns\"", "demand = \"sessions\""),
-    ("warm = [\"/health\"]", "warm = [\"/health\"]\nsessions = { path = \"/sessions\" }"),
-];
 const ANOTHER: (&str, &str) = ("fixed]\nvms = 1", "fixed]\nvms = 2");
 
 /// The state folder, on a disk of its own that is soon full.
@@ -55,90 +40,17 @@ impl Drop for SmallDisk {
     }
 }
 
-struct Scene {
-    edge: Edge,
-    witness: Witness,
-    trail: Trail,
-    process: u32,
-    address: String,
-}
-
-impl Scene {
-    /// Starts forebay on a file with these changes.
-    fn restart(&mut self, changes: &[(&str, &str)]) {
-        self.edge.kill_forebay();
-        self.edge.write_file(&[&WANTED[..], changes].concat());
-        self.edge.restart_forebay();
-        self.edge.forebay().hear("writes, in epoch", PATIENCE);
-    }
-
-    fn hear(&mut self, what: &str) {
-        let took = self.edge.forebay().hear(what, PATIENCE);
-        let said = self.edge.forebay().said();
-        let line = said.lines().find(|line| line.contains(what)).unwrap_or_default();
-        println!("   {:4.1} s: {line}", took.as_secs_f64());
-    }
-
-    fn wait_for(&mut self, what: &str, mut is_so: impl FnMut(&mut Scene) -> bool) {
-        let begun = Instant::now();
-        while !is_so(self) {
-            self.edge.assert_alive();
-            assert_eq!(self.witness.wrongs(), Vec::<String>::new());
-            let said = self.edge.forebay().said();
-            assert!(begun.elapsed() < PATIENCE, "{what} does not come about:\n{said}");
-            std::thread::sleep(Duration::from_millis(100));
-        }
-        println!("   {:4.1} s: {what}", begun.elapsed().as_secs_f64());
-    }
-
-    /// The guest of old runs, and serves a client.
-    fn assert_stands(&self) {
-        self.assert_runs();
-        assert!(self.edge.get(&self.address, "/health"), "a client is not served");
-    }
-
-    fn assert_runs(&self) {
-        assert_eq!(self.witness.wrongs(), Vec::<String>::new());
-        let guests = self.witness.guests();
-        assert!(guests.iter().any(|guest| guest.process == self.process), "{guests:?}");
-    }
-
-    /// The guest stands although nobody wants it, for longer than it would take to end it.
-    fn assert_stays(&self, span: Duration) {
-        self.assert_lasts(span, Scene::assert_stands);
-    }
-
-    fn assert_lasts(&self, span: Duration, assert: impl Fn(&Scene)) {
-        let begun = Instant::now();
-        while begun.elapsed() < span {
-            assert(self);
-            std::thread::sleep(Duration::from_millis(500));
-        }
-    }
-
-    fn is_answered(&self) -> bool {
-        self.edge.records().contains(&self.address)
-    }
-}
-
 #[test]
 #[ignore = "needs root, knot, qemu and openvswitch"]
 fn capacity_stands_whatever_goes_wrong() {
     if !edge::have_all() {
         return;
     }
-    let mut edge = Edge::new();
+    let edge = Edge::new();
     let disk = SmallDisk::mount(edge.path("state"));
-    let witness = Witness::start(&edge.path(""));
-    let trail = Trail::new(&edge.path("state"));
-    let crowd = edge.trickle();
-    edge.write_file(&WANTED);
-    edge.restart_forebay();
-    let mut scene = Scene { edge, witness, trail, process: 0, address: String::new() };
-    scene.wait_for("a guest serves", |scene| scene.edge.records().len() == 1);
-    let guest = scene.witness.guests().remove(0);
-    (scene.process, scene.address) = (guest.process, guest.address);
-    scene.assert_stands();
+    let mut scene = Scene::of(edge);
+    // It goes before the folder that it is mounted in.
+    let disk = disk;
 
     a_name_server_that_refuses(&mut scene);
     a_name_server_that_dies(&mut scene);
@@ -152,9 +64,7 @@ fn capacity_stands_whatever_goes_wrong() {
     println!("   and now it goes");
     scene.restart(&[&[UNWANTED][..], &UNSEEN].concat());
     scene.wait_for("nothing is left", |scene| scene.edge.is_empty());
-    crowd.stop();
-    scene.edge.stop_forebay();
-    assert_eq!(scene.witness.wrongs(), Vec::<String>::new());
+    scene.close();
 }
 
 fn a_name_server_that_refuses(scene: &mut Scene) {

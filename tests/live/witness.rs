@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::edge::records;
+use super::edge::{owner, records};
 
 /// Clients that were sent to a guest may come for so long: two times to live, and a tail, as edge.toml has it.
 const LINGER: Duration = Duration::from_secs(13);
@@ -127,18 +127,18 @@ impl Seen {
     }
 }
 
-/// Names and addresses of the guests that were made in a folder, by process.
+/// Names and addresses of the guests that were made in a folder, or as our domains of libvirt, by process.
 pub(crate) fn guests(folder: &Path) -> BTreeMap<u32, (String, String)> {
     let folder = folder.to_str().unwrap();
+    let domain = format!("guest={}-vm-", owner());
     let mut found = BTreeMap::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let Ok(process) = entry.file_name().to_string_lossy().parse::<u32>() else { continue };
         let Ok(line) = fs::read(entry.path().join("cmdline")) else { continue };
-        if !line.starts_with(b"qemu-system") {
-            continue;
-        }
         let line = String::from_utf8_lossy(&line).into_owned();
-        if !line.contains(folder) {
+        let program = line.split('\0').next().and_then(|program| program.rsplit('/').next()).unwrap_or_default();
+        // Each names the folder that it was made in, or, where libvirt made it, its owner.
+        if !program.starts_with("qemu-system") || !(line.contains(folder) || line.contains(&domain)) {
             continue;
         }
         let after = |key: &str, ends: &[char]| {

@@ -47,7 +47,7 @@ pub use feed::{Announced, Feed, FeedPlace};
 pub use health::{HealthCheck, SessionsForm, SessionsPage};
 pub use hypervisor::{BUILD_WITH_LIBVIRT, HostedOn, Hypervisor, OpenError};
 pub use image::MachineImage;
-pub use live::{Incumbent, Mandate, RolloutLimits};
+pub use live::{Incumbent, Mandate, RolloutSettings};
 pub use network::{AddressPool, Bridge, Network};
 pub use queries::{Queries, QueryLog, Whereabouts};
 pub use secret::{SecretError, SecretSource};
@@ -93,7 +93,7 @@ pub struct Production {
     /// For each cell, what may be done there.
     pub mandates: Vec<Mandate>,
     /// How carefully plans are carried out.
-    pub rollout: RolloutLimits,
+    pub rollout: RolloutSettings,
     /// Who of several instances may write.
     pub lease: LeaseTerms,
     /// What is older counts as not seen.

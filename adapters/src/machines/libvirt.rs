@@ -6,7 +6,9 @@
 //!
 //! The folder has to be one that the daemon's host has too. libvirt is told to keep its errors off our standard error.
 
+mod connection;
 mod domain_xml;
+mod monitor;
 mod node;
 mod view;
 
@@ -26,10 +28,11 @@ use super::{
     Done, Gate, Inventory, MachineCapabilities, MachineError, MachineExecutor, MachineSpec, MachineState,
     MachineStatistics, MachineView, Mark, Owner,
 };
+use connection::unreachable;
 use domain_xml::{Driver, domain_xml};
 pub use node::{Node, node};
 pub use view::LibvirtView;
-use view::{Seen, is_alive, state, unreachable};
+use view::{Seen, is_alive};
 
 /// A host with a libvirt daemon.
 #[derive(Clone, Debug)]
@@ -66,8 +69,20 @@ impl LibvirtExecutor {
         Ok(self.view.look()?.0.remove(&vm))
     }
 
+    /// Where a machine's domain is in its life; `None` where it has none.
+    fn state(&mut self, vm: VmId) -> Result<Option<MachineState>, MachineError> {
+        match self.seen(vm)?.and_then(|seen| seen.domain) {
+            Some(domain) => self.view.state(&domain),
+            None => Ok(None),
+        }
+    }
+
     fn failed(&self, what: String, vm: VmId, error: &Error) -> MachineError {
         let (endpoint, why) = (self.hypervisor(), error.message().to_owned());
+        // A daemon that dies is told by the system's word for it.
+        if !self.view.connection.is_open() {
+            return unreachable(&endpoint, error);
+        }
         match error.code() {
             ErrorNumber::NoMemory => MachineError::Quota { endpoint, vm, why },
             _ if is_no_room(&why) => MachineError::Quota { endpoint, vm, why },
@@ -143,14 +158,15 @@ impl LibvirtExecutor {
         is_done: impl Fn(Option<MachineState>) -> bool,
     ) -> Result<u32, MachineError> {
         let Some(domain) = self.seen(vm)?.and_then(|seen| seen.domain) else { return Ok(0) };
-        if is_done(Some(state(&domain))) {
+        let Some(before) = self.view.state(&domain)? else { return Ok(0) };
+        if is_done(Some(before)) {
             return Ok(0);
         }
         let what = format!("{what} {vm}");
         gate.pass(&what)?;
         let said = act(&domain);
         drop(domain);
-        let now = self.seen(vm)?.and_then(|seen| seen.domain).map(|domain| state(&domain));
+        let now = self.state(vm)?;
         match said {
             _ if is_done(now) => Ok(1),
             Err(error) => Err(self.failed(what, vm, &error)),
@@ -257,30 +273,34 @@ impl MachineExecutor for LibvirtExecutor {
         if !spec.paused {
             writes += self.resume(vm, gate)?.writes;
         }
-        match self.seen(vm)?.and_then(|seen| seen.domain) {
-            Some(domain) if state(&domain).is_alive() => Ok(Done { writes }),
-            other => Err(self.not_verified(vm, format!("it is {:?}", other.as_ref().map(state)))),
+        match self.state(vm)? {
+            state if is_alive(state) => Ok(Done { writes }),
+            other => Err(self.not_verified(vm, format!("it is {other:?}"))),
         }
     }
 
     fn resume(&mut self, vm: VmId, gate: &mut Gate) -> Result<Done, MachineError> {
-        let let_run = |domain: &Domain| domain.resume().map(drop);
+        let let_run = |domain: &Domain| {
+            let resume = |domain: &Domain| domain.resume().map(drop);
+            monitor::wait_for(domain, resume).unwrap_or(Ok(()))
+        };
         let writes = self.change(vm, "let run", gate, let_run, |state| state != Some(MachineState::Paused))?;
         Ok(Done { writes })
     }
 
     fn shut_down(&mut self, vm: VmId, gate: &mut Gate) -> Result<Done, MachineError> {
-        let Some(domain) = self.seen(vm)?.and_then(|seen| seen.domain).filter(|domain| is_alive(Some(state(domain))))
-        else {
+        let Some(domain) = self.seen(vm)?.and_then(|seen| seen.domain) else { return Ok(Done::default()) };
+        if !is_alive(self.view.state(&domain)?) {
             return Ok(Done::default());
-        };
+        }
         let what = format!("power button of {vm}");
         gate.pass(&what)?;
-        match domain.shutdown() {
-            Ok(_) => Ok(Done { writes: 1 }),
+        match monitor::wait_for(&domain, |domain| domain.shutdown().map(drop)) {
+            Some(Ok(())) => Ok(Done { writes: 1 }),
+            None => Err(self.not_verified(vm, "its monitor does not answer".to_owned())),
             // It ended in the meantime.
-            Err(_) if !is_alive(Some(state(&domain))) => Ok(Done::default()),
-            Err(error) => Err(self.failed(what, vm, &error)),
+            Some(Err(_)) if self.view.state(&domain).is_ok_and(|state| !is_alive(state)) => Ok(Done::default()),
+            Some(Err(error)) => Err(self.failed(what, vm, &error)),
         }
     }
 

@@ -1,6 +1,7 @@
 //! libvirt: its driver that runs nothing, and a daemon of the test's own with QEMU behind it.
 
 use std::fs::{self, File};
+use std::os::unix::net::UnixListener;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -103,15 +104,7 @@ impl Rig for Host {
         if !self.can_crash {
             return false;
         }
-        let uuid = owner().uuid_of(vm).to_string();
-        let process = fs::read_dir("/proc").unwrap().find_map(|entry| {
-            let path = entry.ok()?.path();
-            let line = fs::read(path.join("cmdline")).ok()?;
-            let has = line.starts_with(b"/usr/bin/qemu") && String::from_utf8_lossy(&line).contains(&uuid);
-            if has { path.file_name()?.to_str().map(str::to_owned) } else { None }
-        });
-        let killed = Command::new("kill").args(["-9", &process.expect("it runs")]).status().unwrap();
-        assert!(killed.success());
+        signal("KILL", vm);
         while self.runs(vm) {
             std::thread::sleep(Duration::from_millis(10));
         }
@@ -147,6 +140,19 @@ impl Rig for Host {
         let files = files.map(|file| file.unwrap().path().display().to_string()).filter(|path| !path.ends_with("lock"));
         domains.chain(files).collect()
     }
+}
+
+/// Sends a signal to the process of a machine: `STOP`.
+fn signal(name: &str, vm: VmId) {
+    let uuid = owner().uuid_of(vm).to_string();
+    let process = fs::read_dir("/proc").unwrap().find_map(|entry| {
+        let path = entry.ok()?.path();
+        let line = fs::read(path.join("cmdline")).ok()?;
+        let has = line.starts_with(b"/usr/bin/qemu") && String::from_utf8_lossy(&line).contains(&uuid);
+        if has { path.file_name()?.to_str().map(str::to_owned) } else { None }
+    });
+    let sent = Command::new("kill").args([&format!("-{name}"), &process.expect("it runs")]).status().unwrap();
+    assert!(sent.success());
 }
 
 /// On a connection of the kind that views have, libvirt itself refuses to write, whatever its socket would allow.
@@ -191,6 +197,110 @@ fn a_daemon_that_does_not_answer_is_said() {
     let host = LibvirtHost { uri: uri.clone(), state: folder.path().to_owned(), kvm: false };
     let error = LibvirtExecutor::connect(host, owner()).err().expect("nobody is there");
     assert!(matches!(&error, MachineError::Unreachable { endpoint, .. } if *endpoint == uri), "{error}");
+}
+
+#[test]
+fn a_daemon_that_takes_calls_and_says_nothing_is_not_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("socket");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let uri = format!("qemu+unix:///system?socket={}", socket.display());
+    let host = || LibvirtHost { uri: uri.clone(), state: folder.path().to_owned(), kvm: false };
+    let refused = |most: Duration| {
+        let begun = Instant::now();
+        let error = LibvirtView::connect(host(), owner()).err().expect("nobody answers");
+        assert!(matches!(&error, MachineError::Unreachable { endpoint, .. } if *endpoint == uri), "{error}");
+        assert!(error.to_string().contains("it has said nothing for"), "{error}");
+        assert!(begun.elapsed() < most, "{:?}", begun.elapsed());
+    };
+    refused(Duration::from_secs(20));
+    // Nobody else waits beside it.
+    refused(Duration::from_secs(1));
+    // What it says in the end is heard, and it is asked anew.
+    drop(listener);
+    std::fs::remove_file(&socket).unwrap();
+    let begun = Instant::now();
+    loop {
+        let error = LibvirtView::connect(host(), owner()).err().expect("nobody is there");
+        if !error.to_string().contains("it has said nothing for") {
+            break;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(10), "{error}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+#[ignore = "needs root, iproute2, libvirt-daemon-system, qemu-system-x86 and qemu-utils"]
+fn a_daemon_that_hangs_is_not_waited_for_and_found_again() {
+    if !have(&NEEDS) {
+        return;
+    }
+    let namespace = Namespace::new("libvirt-hangs");
+    let daemon = Daemon::new(&namespace, String::new());
+    let host = Host::new(&daemon.uri());
+    let (mut executor, mut view) = (host.connect(), host.view());
+    assert_eq!(executor.list().unwrap().machines.len(), 0);
+    assert_eq!(view.list().unwrap().machines.len(), 0);
+    daemon.signal("STOP");
+    for list in [&mut || executor.list().map(drop), &mut || view.list().map(drop)] as [&mut dyn FnMut() -> _; 2] {
+        let begun = Instant::now();
+        let error = list().unwrap_err();
+        println!("   {:.1} s: {error}", begun.elapsed().as_secs_f64());
+        assert!(matches!(error, MachineError::Unreachable { .. }), "{error}");
+        assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
+    }
+    daemon.signal("CONT");
+    let begun = Instant::now();
+    while executor.list().is_err() || view.list().is_err() {
+        assert!(begun.elapsed() < Duration::from_secs(10), "it is not found again");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+#[ignore = "needs root, iproute2, libvirt-daemon-system, qemu-system-x86 and qemu-utils"]
+fn a_machine_that_hangs_keeps_nobody_waiting() {
+    if !have(&NEEDS) {
+        return;
+    }
+    let namespace = Namespace::new("libvirt-hung");
+    namespace.run("ip", &["link", "add", "br0", "type", "bridge"]);
+    namespace.run("ip", &["link", "set", "br0", "up"]);
+    let daemon = Daemon::new(&namespace, String::new());
+    let host = Host::new(&daemon.uri());
+    let mut executor = host.connect();
+    let (hung, well) = (VmId(1), VmId(2));
+    executor.create(&host.spec(hung.0), &mut Gate::open()).unwrap();
+    executor.create(&host.spec(well.0), &mut Gate::open()).unwrap();
+    assert!(executor.statistics().unwrap().values().all(|counted| !counted.disks.is_empty()));
+    signal("STOP", hung);
+    let most = |what: &str, most: u64, begun: Instant| {
+        println!("   {:.1} s: {what}", begun.elapsed().as_secs_f64());
+        assert!(begun.elapsed() < Duration::from_secs(most), "{what}: {:?}", begun.elapsed());
+    };
+    for time in 0..2 {
+        let begun = Instant::now();
+        assert_eq!(executor.list().unwrap().machines.len(), 2);
+        let counted = executor.statistics().unwrap();
+        assert!(counted.len() == 2 && counted.values().all(|counted| counted.processor_time.is_some()), "{counted:?}");
+        most("looked at", if time == 0 { 8 } else { 2 }, begun);
+    }
+    let begun = Instant::now();
+    let error = executor.shut_down(hung, &mut Gate::open()).unwrap_err();
+    assert!(error.to_string().contains("its monitor does not answer"), "{error}");
+    most("not shut down", 8, begun);
+    let begun = Instant::now();
+    executor.remove(hung, &mut Gate::open()).unwrap();
+    most("removed", 60, begun);
+    // Whoever waited for it waits no more.
+    let begun = Instant::now();
+    while executor.statistics().unwrap()[&well].disks.is_empty() {
+        assert!(begun.elapsed() < Duration::from_secs(30), "nothing is known of the other");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    executor.remove(well, &mut Gate::open()).unwrap();
+    assert!(host.leftovers().is_empty(), "{:?}", host.leftovers());
 }
 
 #[test]

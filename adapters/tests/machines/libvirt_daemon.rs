@@ -91,6 +91,12 @@ impl Daemon {
         LibvirtView::connect(host, "nobody".parse().unwrap()).is_ok()
     }
 
+    /// Sends it a signal: `STOP`.
+    pub(crate) fn signal(&self, name: &str) {
+        let process = self.child.as_ref().expect("it runs").id().to_string();
+        assert!(Command::new("kill").args([&format!("-{name}"), &process]).status().unwrap().success());
+    }
+
     /// Ends it without a chance to tidy up.
     pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {

@@ -6,7 +6,7 @@ use std::time::{Duration as Wait, Instant};
 
 use anyhow::anyhow;
 use forebay_adapters::Gate;
-use forebay_adapters::slices::{Counters, SliceError, SliceExecutor, Standing};
+use forebay_adapters::slices::{Counters, LinkSlices, SliceError, SliceExecutor, SliceView, Standing};
 use forebay_world::{BitsPerSecond, Generation, SliceId};
 use serde_json::json;
 
@@ -28,34 +28,41 @@ pub(super) fn run(options: &LinkOptions) -> Result<Answer, Failure> {
 }
 
 fn apply(file: &LinkFile, dry_run: bool, json: bool) -> Result<Answer, Failure> {
+    if dry_run {
+        let mut view = file.executor.view()?;
+        let (wanted, standing, differences) = wanted(file, &mut *view)?;
+        if let Some(newer) = standing.generation.filter(|newer| *newer > wanted.generation) {
+            return Err(SliceError::Stale { link: view.link(), given: wanted.generation, standing: newer }.into());
+        }
+        return plan(&*view, &differences, json);
+    }
     let mut executor = file.executor.open()?;
-    let standing = executor.read()?;
+    let (wanted, ..) = wanted(file, &mut *executor)?;
+    let applied = executor.apply(&wanted, &mut Gate::open())?;
+    said(&*executor, "applied", applied.writes, json)
+}
+
+/// What shall stand, with its number; what stands; and how the two differ.
+fn wanted(file: &LinkFile, view: &mut dyn SliceView) -> Result<(LinkSlices, Standing, Vec<String>), Failure> {
+    let standing = view.read()?;
     let mut wanted = file.slices.clone();
-    let differences = wanted.differences(&executor.capabilities(), &standing)?;
+    let differences = wanted.differences(&view.capabilities(), &standing)?;
     if !file.is_numbered {
         let number =
             standing.generation.map_or(1, |standing| standing.0.saturating_add(u64::from(!differences.is_empty())));
         wanted.generation = Generation(number);
     }
-    if dry_run {
-        if let Some(newer) = standing.generation.filter(|newer| *newer > wanted.generation) {
-            let link = executor.link();
-            return Err(SliceError::Stale { link, given: wanted.generation, standing: newer }.into());
-        }
-        return plan(&*executor, &differences, json);
-    }
-    let applied = executor.apply(&wanted, &mut Gate::open())?;
-    said(&*executor, "applied", applied.writes, json)
+    Ok((wanted, standing, differences))
 }
 
 /// What would be changed. The answer is no where something would.
-fn plan(executor: &dyn SliceExecutor, differences: &[String], json: bool) -> Result<Answer, Failure> {
+fn plan(view: &dyn SliceView, differences: &[String], json: bool) -> Result<Answer, Failure> {
     let text = if json {
-        format!("{}\n", json!({"link": executor.link(), "differences": differences}))
+        format!("{}\n", json!({"link": view.link(), "differences": differences}))
     } else if differences.is_empty() {
-        format!("{}: stands as wanted\n", executor.link())
+        format!("{}: stands as wanted\n", view.link())
     } else {
-        differences.iter().map(|difference| format!("{}: {difference}\n", executor.link())).collect()
+        differences.iter().map(|difference| format!("{}: {difference}\n", view.link())).collect()
     };
     print(text.as_bytes())?;
     Ok(if differences.is_empty() { Answer::Yes } else { Answer::No })
@@ -76,17 +83,17 @@ fn said(executor: &dyn SliceExecutor, what: &str, writes: u32, json: bool) -> Re
 
 /// What stands, and what of it differs from the file. The answer is no where something does.
 fn show(file: &LinkFile, json: bool, rates: Option<forebay_world::Duration>) -> Result<Answer, Failure> {
-    let mut executor = file.executor.open()?;
-    let standing = executor.read()?;
-    let differences = file.slices.differences(&executor.capabilities(), &standing)?;
+    let mut view = file.executor.view()?;
+    let standing = view.read()?;
+    let differences = file.slices.differences(&view.capabilities(), &standing)?;
     let seen = match rates {
-        Some(span) => measured(&mut *executor, Wait::from_nanos(span.as_nanos()))?,
-        None => executor.counters()?.into_iter().map(|(id, counters)| (id, (counters, None))).collect(),
+        Some(span) => measured(&mut *view, Wait::from_nanos(span.as_nanos()))?,
+        None => view.counters()?.into_iter().map(|(id, counters)| (id, (counters, None))).collect(),
     };
     let text = if json {
-        as_json(&*executor, file, &standing, &seen, &differences)
+        as_json(&*view, file, &standing, &seen, &differences)
     } else {
-        as_table(&*executor, file, &standing, &seen, &differences)
+        as_table(&*view, file, &standing, &seen, &differences)
     };
     print(text.as_bytes())?;
     Ok(if differences.is_empty() { Answer::Yes } else { Answer::No })
@@ -95,10 +102,10 @@ fn show(file: &LinkFile, json: bool, rates: Option<forebay_world::Duration>) -> 
 type Seen = BTreeMap<SliceId, (Counters, Option<BitsPerSecond>)>;
 
 /// Counters, and the rate over a while.
-fn measured(executor: &mut dyn SliceExecutor, span: Wait) -> Result<Seen, Failure> {
-    let (begun, before) = (Instant::now(), executor.counters()?);
+fn measured(view: &mut dyn SliceView, span: Wait) -> Result<Seen, Failure> {
+    let (begun, before) = (Instant::now(), view.counters()?);
     thread::sleep(span);
-    let after = executor.counters()?;
+    let after = view.counters()?;
     let seconds = begun.elapsed().as_secs_f64().max(1e-9);
     let rate = |id: &SliceId, now: &Counters| {
         let bytes = now.bytes.checked_sub(before.get(id)?.bytes)?;
@@ -111,13 +118,7 @@ fn name_of(file: &LinkFile, id: SliceId) -> String {
     file.names.get(&id).cloned().unwrap_or_else(|| format!("slice {id}"))
 }
 
-fn as_table(
-    executor: &dyn SliceExecutor,
-    file: &LinkFile,
-    standing: &Standing,
-    seen: &Seen,
-    differences: &[String],
-) -> String {
+fn as_table(view: &dyn SliceView, file: &LinkFile, standing: &Standing, seen: &Seen, differences: &[String]) -> String {
     let columns = [
         ("slice", Align::Left),
         ("guarantee", Align::Right),
@@ -152,9 +153,9 @@ fn as_table(
         ]);
     }
     let mut text = match standing.generation {
-        Some(generation) => format!("{}, generation {generation}\n{table}", executor.link()),
-        None if standing.is_empty() => format!("{}: nothing of ours stands\n", executor.link()),
-        None => format!("{}, without its generation\n{table}", executor.link()),
+        Some(generation) => format!("{}, generation {generation}\n{table}", view.link()),
+        None if standing.is_empty() => format!("{}: nothing of ours stands\n", view.link()),
+        None => format!("{}, without its generation\n{table}", view.link()),
     };
     for (name, stands) in &standing.ports {
         let addresses: Vec<String> = stands.port.addresses.iter().map(ToString::to_string).collect();
@@ -166,13 +167,7 @@ fn as_table(
     text
 }
 
-fn as_json(
-    executor: &dyn SliceExecutor,
-    file: &LinkFile,
-    standing: &Standing,
-    seen: &Seen,
-    differences: &[String],
-) -> String {
+fn as_json(view: &dyn SliceView, file: &LinkFile, standing: &Standing, seen: &Seen, differences: &[String]) -> String {
     let slices: Vec<_> = standing
         .slices
         .iter()
@@ -199,7 +194,7 @@ fn as_json(
         .map(|(name, stands)| json!({"port": name, "slice": name_of(file, stands.port.slice), "up": stands.up}))
         .collect();
     let object = json!({
-        "link": executor.link(),
+        "link": view.link(),
         "generation": standing.generation.map(|generation| generation.0),
         "slices": slices,
         "ports": ports,

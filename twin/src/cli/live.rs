@@ -26,7 +26,7 @@ use crate::live::{LiveWorld, Release, Threads};
 use crate::policy::{self, Knowledge};
 use crate::production::{Mandate, Production};
 use crate::tui::alert::Severity;
-use crate::tui::{self, Feed, Follower, Scene, TuiOptions};
+use crate::tui::{self, Feed, Follower};
 use crate::watch::Pace;
 use stage::{Parts, Stage};
 use teller::Told;
@@ -96,21 +96,11 @@ fn show(stage: Stage, options: &LiveOptions, over: &Arc<AtomicBool>, settled: &A
     let (production, voice) = (Arc::clone(&stage.production), stage.voice.clone());
     let is_live = production.mandates.contains(&Mandate::Live);
     let start = stage.began;
-    let scene = Scene {
-        topology: Arc::clone(&production.topology),
-        scenario: production.name.clone(),
-        seed: 0,
-        start,
-        end: stage.until,
-        window: production.controller.period,
-        policies: Vec::new(),
-        follows: Some(if is_live { "LIVE" } else { "ADVISE" }),
-        is_operated: true,
-    };
-    let shown = TuiOptions {
-        desk: Some(Box::new(stage.counter())),
-        ..watch::followed(scene, &production.policy, options.theme, options.ascii, Arc::clone(over))
-    };
+    let (span, looks) = ((start, stage.until), (options.theme, options.ascii));
+    let mode = if is_live { "LIVE" } else { "ADVISE" };
+    let mut shown = watch::followed(&production, span, mode, looks, Arc::clone(over));
+    shown.scene.is_operated = true;
+    shown.desk = Some(Box::new(stage.counter()));
     let Told::Screen(feed) = &stage.teller.told else { unreachable!("who has a screen is told there") };
     let feed = feed.clone();
     let mut first = Some(Follower::new(&feed, start));

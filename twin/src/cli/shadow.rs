@@ -21,7 +21,7 @@ use crate::production::Production;
 use crate::scenario::read_text;
 use crate::shadow::{self, Ending, Folder, FolderError, Seers, ShadowError, ShadowWorld, TickReport};
 use crate::tick::Tick;
-use crate::tui::{self, Feed, Follower, Scene};
+use crate::tui::{self, Feed, Follower};
 use crate::watch::{Board, Clock, EventWatch, Pace, QueryWatch, WatchError, Watchers};
 
 /// How long a rest may last before it is looked whether it is time to end.
@@ -193,18 +193,8 @@ fn tell(stage: Stage, as_json: bool, stop: &AtomicBool) -> Result<Ending, Failur
 /// The terminal UI, until its reader leaves.
 fn show(stage: Stage, options: &ShadowOptions, stop: Arc<AtomicBool>) -> Result<Ending, Failure> {
     let (start, production) = (stage.world.began(), Arc::clone(&stage.production));
-    let scene = Scene {
-        topology: Arc::clone(&production.topology),
-        scenario: production.name.clone(),
-        seed: 0,
-        start,
-        end: stage.until,
-        window: production.controller.period,
-        policies: Vec::new(),
-        follows: Some("SHADOW"),
-        is_operated: false,
-    };
-    let shown = watch::followed(scene, &production.policy, options.theme, options.ascii, Arc::clone(&stop));
+    let (span, looks) = ((start, stage.until), (options.theme, options.ascii));
+    let shown = watch::followed(&production, span, "SHADOW", looks, Arc::clone(&stop));
     let feed = Feed::default();
     let (made, ended) = (feed.clone(), feed.clone());
     let thread = thread::Builder::new().name("shadow".to_owned()).spawn(move || {

@@ -6,8 +6,11 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use forebay_world::Timestamp;
+
 use super::arguments::RunOptions;
 use super::{Answer, Failure, interrupt};
+use crate::production::Production;
 use crate::run::Run;
 use crate::scenario::Scenario;
 use crate::tui::{self, Engine, Look, Scene, Speed, Theme, TuiOptions};
@@ -41,11 +44,27 @@ pub(super) fn run(scenario: Scenario, options: &RunOptions) -> Result<Answer, Fa
     Ok(Answer::Yes)
 }
 
-/// How the terminal UI shows what is made elsewhere, at its own pace.
-pub(super) fn followed(scene: Scene, policy: &str, theme: Theme, ascii: bool, stop: Arc<AtomicBool>) -> TuiOptions {
+/// How the terminal UI follows a production at its own pace, from when to when; `mode` is what its mode line says.
+pub(super) fn followed(
+    production: &Production,
+    (start, end): (Timestamp, Timestamp),
+    mode: &'static str,
+    (theme, ascii): (Theme, bool),
+    stop: Arc<AtomicBool>,
+) -> TuiOptions {
     TuiOptions {
-        scene,
-        policy: policy.to_owned(),
+        scene: Scene {
+            topology: Arc::clone(&production.topology),
+            scenario: production.name.clone(),
+            seed: 0,
+            start,
+            end,
+            window: production.controller.period,
+            policies: Vec::new(),
+            follows: Some(mode),
+            is_operated: false,
+        },
+        policy: production.policy.clone(),
         speed: Speed::Max,
         paused: false,
         look: look(theme, ascii),

@@ -43,9 +43,10 @@ impl Mandate {
     }
 }
 
-/// How carefully a plan is carried out.
+/// How carefully a plan is carried out, as the file says it. [`crate::live::limits`] makes a rollout's limits of it, with
+/// what the classes say.
 #[derive(Clone, Debug, PartialEq)]
-pub struct RolloutLimits {
+pub struct RolloutSettings {
     /// Machines of a cell that may be on their way out at once: so many …
     pub disruption_vms: u32,
     /// … or this share of the cell's, 0 to 1, whichever is more.
@@ -127,7 +128,7 @@ pub(super) fn check_mandates(spec: &LiveSpec, topology: &Topology, findings: &mu
     mandates
 }
 
-pub(super) fn check_limits(spec: &LiveSpec, findings: &mut Findings) -> RolloutLimits {
+pub(super) fn check_limits(spec: &LiveSpec, findings: &mut Findings) -> RolloutSettings {
     let (second, hour, day) = (Duration::from_secs(1), Duration::from_hours(1), Duration::from_hours(24));
     count_within(&spec.disruption.vms, "disruption.vms", 1, 100_000, findings);
     require_range(&spec.disruption.share, "disruption.share", 0.0, 1.0, findings);
@@ -142,7 +143,7 @@ pub(super) fn check_limits(spec: &LiveSpec, findings: &mut Findings) -> RolloutL
     within(&spec.orphans.grace, "orphans.grace", Duration::from_mins(1), day * 30, findings);
     count_within(&spec.orphans.cap, "orphans.cap", 0, 1000, findings);
     within(&spec.shutdown_deadline, "shutdown_deadline", second, hour, findings);
-    RolloutLimits {
+    RolloutSettings {
         disruption_vms: *spec.disruption.vms.get_ref(),
         disruption_share: *spec.disruption.share.get_ref(),
         retry_first: *spec.retry.first.get_ref(),

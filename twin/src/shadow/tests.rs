@@ -21,8 +21,9 @@ use crate::policy::{self, Knowledge};
 use crate::production::Production;
 use crate::watch::{Board, EventWatch, Pace, QueryWatch, look_at_hypervisor};
 
-/// Two regions, each with a hypervisor of its own, and one class: a machine has places for 200 sessions of a minute.
-const FILE: &str = r#"
+/// Two regions and one class, of which a machine has places for 200 sessions of a minute; who makes machines, where queries
+/// are seen and what else a test is about stands after it. Its last table is that of the class.
+pub(super) const SITE: &str = r#"
 [production]
 name = "test"
 owner = "forebay-test"
@@ -57,8 +58,18 @@ flavour = "edge"
 bit_rate = "5 Mbit/s"
 duration = "1 min"
 cpu = "10 mCPU"
-ttl = "10 s"
 violation_price_per_minute = 1.0
+"#;
+
+/// The production of [`SITE`] and of what stands after it.
+pub(super) fn production(rest: &str) -> Production {
+    let text = format!("{SITE}{rest}");
+    Production::from_text("test.toml", &text, Path::new("")).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Each region has a hypervisor of its own.
+const REST: &str = r#"
+ttl = "10 s"
 [[hypervisor]]
 hosts = "ams-*"
 kind = "ec2"
@@ -219,7 +230,8 @@ impl Came {
 fn play(steps: Vec<(u64, Step)>, seconds: u64, policy: &str) -> Came {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("networks.csv"), "prefix,region\n10.0.0.0/16,ams\n10.1.0.0/16,fra\n").unwrap();
-    let text = FILE.replace("state = \"state\"", &format!("state = \"state\"\npolicy = \"{policy}\""));
+    let text =
+        format!("{SITE}{REST}").replace("state = \"state\"", &format!("state = \"state\"\npolicy = \"{policy}\""));
     let production = Production::from_text("test.toml", &text, folder.path()).unwrap_or_else(|error| panic!("{error}"));
     let production = Arc::new(production);
     let now = Arc::new(AtomicU64::new(START * 1_000_000_000));
@@ -431,19 +443,17 @@ fn each_day_is_summed_up() {
 
 #[test]
 fn a_file_by_which_demand_cannot_be_told_is_refused() {
-    let read =
-        |text: &str| Production::from_text("test.toml", text, Path::new("")).unwrap_or_else(|error| panic!("{error}"));
-    let (head, tail) = FILE.split_once("[dns]").unwrap();
+    let (head, tail) = REST.split_once("[dns]").unwrap();
     let tail = tail.split_once("[live]").unwrap().1.replace("demand = \"dns\"", "demand = \"sessions\"");
     let health = "[health.video]\nport = 80\npath = \"/\"\nsessions = { path = \"/sessions\" }\n[live]";
     let without = format!("{head}{health}{tail}");
-    let error = demand_source(&read(&without)).unwrap_err();
+    let error = demand_source(&production(&without)).unwrap_err();
     assert!(error.to_string().contains("test sees no queries") && error.hint().contains("[dns]"));
     // Where queries are seen, they tell it; where no machine is others', its own say.
     let dns = "[dns]\ndnstap = [\"unix:/nonexistent/dnstap.sock\"]\nvantage = \"authority\"\n\
                [dns.geography]\nfallback = \"ams\"\n";
-    let with = demand_source(&read(&format!("{head}{dns}{health}{tail}"))).unwrap();
+    let with = demand_source(&production(&format!("{head}{dns}{health}{tail}"))).unwrap();
     assert_eq!(with, (DemandSource::Dns, true));
     let own = without.split("[[shadow.incumbent]]").next().unwrap();
-    assert_eq!(demand_source(&read(own)).unwrap(), (DemandSource::Sessions, false));
+    assert_eq!(demand_source(&production(own)).unwrap(), (DemandSource::Sessions, false));
 }

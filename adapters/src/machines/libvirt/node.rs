@@ -3,7 +3,7 @@
 use forebay_world::Bytes;
 use virt::connect::Connect;
 
-use super::view::unreachable;
+use super::connection::{Connection, unreachable};
 use crate::machines::MachineError;
 
 /// A machine that runs others.
@@ -22,13 +22,11 @@ pub struct Node {
 /// # Errors
 /// [`MachineError::Unreachable`] when it does not answer.
 pub fn node(uri: &str) -> Result<Node, MachineError> {
-    virt::error::clear_error_callback();
-    let mut connection = Connect::open_read_only(Some(uri)).map_err(|error| unreachable(uri, &error))?;
+    let connection = Connection::open(uri, Connect::open_read_only)?;
     let asked = connection.get_hostname().and_then(|name| {
         let info = connection.get_node_info()?;
         // libvirt counts in kibibytes.
         Ok(Node { name, cpus: info.cpus, memory: Bytes(info.memory.saturating_mul(1024)) })
     });
-    let _ = connection.close();
     asked.map_err(|error| unreachable(uri, &error))
 }

@@ -10,7 +10,9 @@ use virt::domain::Domain;
 use virt::error::{Error, ErrorNumber};
 
 use super::LibvirtHost;
+use super::connection::{Connection, Opens, unreachable};
 use super::domain_xml::{Driver, NAMESPACE, mark_of};
+use super::monitor::{Monitors, Question, Said};
 use crate::machines::folder::{Folder, Sidecar};
 use crate::machines::{
     DiskStatistics, Foreign, InterfaceStatistics, Inventory, Machine, MachineCapabilities, MachineError, MachineState,
@@ -20,17 +22,15 @@ use crate::machines::{
 /// virDomainMetadataType: an element of a namespace of our own.
 const METADATA_ELEMENT: i32 = 2;
 
-/// How a connection is made: one that may write, or one that the daemon lets read only.
-type Opens = fn(Option<&str>) -> Result<Connect, Error>;
-
 /// Sees one owner's machines on one libvirt daemon, and all others, by a connection on which the daemon itself refuses to
 /// write (`virConnectOpenReadOnly`). A user who may not open any other is enough: libvirt's read-only socket.
 pub struct LibvirtView {
     pub(super) host: LibvirtHost,
     pub(super) owner: Owner,
     pub(super) folder: Folder,
-    pub(super) connection: Connect,
+    pub(super) connection: Connection,
     pub(super) driver: Driver,
+    monitors: Monitors,
     host_name: String,
     opens: Opens,
 }
@@ -64,21 +64,21 @@ impl LibvirtView {
         };
         let path = std::path::absolute(&host.state).map_err(rejected)?.join(owner.as_str());
         let folder = folder(path).map_err(rejected)?;
-        let connection = open(&host.uri, opens)?;
+        let connection = Connection::open(&host.uri, opens)?;
         let kind = connection.get_type().map_err(|error| unreachable(&host.uri, &error))?;
         let driver = match kind.as_str() {
             "TEST" => Driver::Test,
             _ => Driver::Qemu(if host.kvm { "kvm" } else { "qemu" }),
         };
         let host_name = connection.get_hostname().map_err(|error| unreachable(&host.uri, &error))?;
-        Ok(LibvirtView { host, owner, folder, connection, driver, host_name, opens })
+        let monitors = Monitors::default();
+        Ok(LibvirtView { host, owner, folder, connection, driver, monitors, host_name, opens })
     }
 
     /// Sees that there is a connection: a daemon may have been started anew.
     fn reach(&mut self) -> Result<(), MachineError> {
-        if !self.connection.is_alive().unwrap_or(false) {
-            let fresh = open(&self.host.uri, self.opens)?;
-            let _ = std::mem::replace(&mut self.connection, fresh).close();
+        if !self.connection.is_open() {
+            self.connection = Connection::open(&self.host.uri, self.opens)?;
         }
         Ok(())
     }
@@ -118,6 +118,14 @@ impl LibvirtView {
         Ok((seen, foreign))
     }
 
+    /// Where a domain is in its life; `None` when it has gone since it was listed.
+    pub(super) fn state(&self, domain: &Domain) -> Result<Option<MachineState>, MachineError> {
+        match state(domain) {
+            Err(error) if error.code() == ErrorNumber::NoDomain => Ok(None),
+            state => state.map(Some).map_err(|error| unreachable(&self.host.uri, &error)),
+        }
+    }
+
     pub(super) fn name_of(&self, vm: VmId) -> String {
         format!("{}-{vm}", self.owner)
     }
@@ -128,7 +136,7 @@ impl LibvirtView {
             let (name, uuid, info) = (domain.get_name()?, domain.get_uuid()?, domain.get_info()?);
             Ok(Foreign {
                 uuid: Some(uuid),
-                state: state(domain),
+                state: state(domain)?,
                 vcpus: Some(info.nr_virt_cpu),
                 memory: Some(Bytes(info.max_mem << 10)),
                 owner: mark.map(|mark| mark.owner.clone()),
@@ -166,32 +174,41 @@ impl MachineView for LibvirtView {
 
     fn list(&mut self) -> Result<Inventory, MachineError> {
         let (seen, foreign) = self.look()?;
-        let machine = |seen: &Seen| Machine {
-            uuid: seen.mark.uuid(),
-            name: self.name_of(seen.mark.vm),
-            host: self.host_name.clone(),
-            state: seen.domain.as_ref().map_or(MachineState::Defined, state),
-            since: None,
-            mark: seen.mark.clone(),
+        let machine = |(vm, seen): (&VmId, &Seen)| -> Result<(VmId, Machine), MachineError> {
+            let state = match &seen.domain {
+                Some(domain) => self.state(domain)?,
+                None => None,
+            };
+            let machine = Machine {
+                uuid: seen.mark.uuid(),
+                name: self.name_of(seen.mark.vm),
+                host: self.host_name.clone(),
+                state: state.unwrap_or(MachineState::Defined),
+                since: None,
+                mark: seen.mark.clone(),
+            };
+            Ok((*vm, machine))
         };
         let foreign = foreign.iter().filter_map(|(domain, mark)| self.foreign(domain, mark.as_ref()));
         let mut foreign = foreign.collect::<Result<Vec<_>, _>>()?;
         foreign.sort();
         let debris = self.folder.read().map_err(|error| self.rejected("its folder", error))?.debris;
         let strays = debris.iter().map(|path| path.display().to_string()).collect();
-        Ok(Inventory { machines: seen.iter().map(|(vm, seen)| (*vm, machine(seen))).collect(), strays, foreign })
+        Ok(Inventory { machines: seen.iter().map(machine).collect::<Result<_, _>>()?, strays, foreign })
     }
 
     fn statistics(&mut self) -> Result<BTreeMap<VmId, MachineStatistics>, MachineError> {
         let (seen, _) = self.look()?;
-        Ok(seen.iter().filter_map(|(vm, seen)| Some((*vm, count(seen, &self.folder.of(*vm))?))).collect())
-    }
-}
-
-impl Drop for LibvirtView {
-    fn drop(&mut self) {
-        // A daemon that is gone has nothing to be told.
-        let _ = self.connection.close();
+        let counted = seen.iter().filter_map(|(vm, seen)| Some((*vm, count(seen)?)));
+        let mut counted: BTreeMap<VmId, MachineStatistics> = counted.collect();
+        let asked = counted.keys().map(|vm| (*vm, seen[vm].mark.uuid(), disks(&self.folder.of(*vm))));
+        let asked: Vec<Question> = asked.collect();
+        for (vm, said) in self.monitors.ask(&self.host.uri, self.opens, asked) {
+            if let Some(counted) = counted.get_mut(&vm) {
+                add(counted, &said);
+            }
+        }
+        Ok(counted)
     }
 }
 
@@ -199,43 +216,42 @@ pub(super) fn is_alive(state: Option<MachineState>) -> bool {
     state.is_some_and(MachineState::is_alive)
 }
 
-fn open(uri: &str, opens: Opens) -> Result<Connect, MachineError> {
-    virt::error::clear_error_callback();
-    opens(Some(uri)).map_err(|error| unreachable(uri, &error))
-}
-
-pub(super) fn unreachable(endpoint: &str, error: &Error) -> MachineError {
-    MachineError::Unreachable { endpoint: endpoint.to_owned(), why: error.message().to_owned() }
-}
-
 /// Where a domain is in its life (virDomainState, and its reasons).
-pub(super) fn state(domain: &Domain) -> MachineState {
-    match domain.get_state() {
-        Ok((1 | 2, _)) => MachineState::Running,
-        Ok((3, 10)) | Ok((5, 3 | 6)) | Ok((6, _)) => MachineState::Crashed,
-        Ok((3 | 7, _)) => MachineState::Paused,
-        Ok((4, _)) => MachineState::ShuttingDown,
+///
+/// # Errors
+/// When libvirt does not say: that it does not is no state.
+fn state(domain: &Domain) -> Result<MachineState, Error> {
+    Ok(match domain.get_state()? {
+        (1 | 2, _) => MachineState::Running,
+        (3, 10) | (5, 3 | 6) | (6, _) => MachineState::Crashed,
+        (3 | 7, _) => MachineState::Paused,
+        (4, _) => MachineState::ShuttingDown,
         // Of one that never ran the reason is unknown.
-        Ok((5, 0)) => MachineState::Defined,
-        Ok((5, _)) => MachineState::ShutOff,
+        (5, 0) => MachineState::Defined,
+        (5, _) => MachineState::ShutOff,
         _ => MachineState::Unknown,
-    }
+    })
 }
 
-fn count(seen: &Seen, folder: &Path) -> Option<MachineStatistics> {
-    let domain = seen.domain.as_ref().filter(|domain| is_alive(Some(state(domain))))?;
+/// Disks of a machine, by the names that their order gives them.
+fn disks(folder: &Path) -> Vec<&'static str> {
+    let disks = ["disk.qcow2", "seed.img"].iter().filter(|file| folder.join(file).exists());
+    disks.zip(["vda", "vdb"]).map(|(_, name)| name).collect()
+}
+
+fn number(value: i64) -> u64 {
+    u64::try_from(value).unwrap_or(0)
+}
+
+/// What libvirt knows by itself.
+fn count(seen: &Seen) -> Option<MachineStatistics> {
+    let domain = seen.domain.as_ref().filter(|domain| is_alive(state(domain).ok()))?;
     let info = domain.get_info().ok()?;
     let mut counted = MachineStatistics {
         processor_time: Some(Duration::from_nanos(info.cpu_time)),
         memory_assigned: Some(Bytes(info.memory << 10)),
         ..MachineStatistics::default()
     };
-    // virDomainMemoryStatTags; what the balloon driver has not reported is not among them.
-    let memory: BTreeMap<u32, u64> =
-        domain.memory_stats(0).unwrap_or_default().iter().map(|stat| (stat.tag, stat.val)).collect();
-    let left = memory.get(&8).or_else(|| memory.get(&4));
-    counted.memory_used = memory.get(&5).zip(left).map(|(all, left)| Bytes(all.saturating_sub(*left) << 10));
-    let number = |value: i64| u64::try_from(value).unwrap_or(0);
     for port in seen.written.iter().flat_map(|written| &written.ports) {
         if let Ok(stats) = domain.interface_stats(&port.name) {
             let statistics = InterfaceStatistics {
@@ -249,18 +265,22 @@ fn count(seen: &Seen, folder: &Path) -> Option<MachineStatistics> {
             counted.interfaces.insert(port.name.clone(), statistics);
         }
     }
-    // Disks have the names that their order gives them.
-    let disks = ["disk.qcow2", "seed.img"].iter().filter(|file| folder.join(file).exists());
-    for (_, name) in disks.zip(["vda", "vdb"]) {
-        if let Ok(stats) = domain.get_block_stats(name) {
-            let statistics = DiskStatistics {
-                read_bytes: number(stats.rd_bytes),
-                reads: number(stats.rd_req),
-                written_bytes: number(stats.wr_bytes),
-                writes: number(stats.wr_req),
-            };
-            counted.disks.insert(name.to_owned(), statistics);
-        }
-    }
     Some(counted)
+}
+
+/// Adds what the machine's monitor says.
+fn add(counted: &mut MachineStatistics, said: &Said) {
+    // virDomainMemoryStatTags; what the balloon driver has not reported is not among them.
+    let memory: BTreeMap<u32, u64> = said.memory.iter().map(|stat| (stat.tag, stat.val)).collect();
+    let left = memory.get(&8).or_else(|| memory.get(&4));
+    counted.memory_used = memory.get(&5).zip(left).map(|(all, left)| Bytes(all.saturating_sub(*left) << 10));
+    for (name, stats) in &said.disks {
+        let statistics = DiskStatistics {
+            read_bytes: number(stats.rd_bytes),
+            reads: number(stats.rd_req),
+            written_bytes: number(stats.wr_bytes),
+            writes: number(stats.wr_req),
+        };
+        counted.disks.insert(name.clone(), statistics);
+    }
 }

@@ -4,43 +4,11 @@ use forebay_adapters::steering::{self, Clients, DnsName, Expressed, Share, Share
 use forebay_world::{BitsPerSecond, Generation, PlannedSlice, SliceId};
 
 use super::*;
+use crate::shadow::tests;
 use crate::watch::{AnswersSeen, LinkMeter, network_use};
 
-const FILE: &str = r#"
-[production]
-name = "test"
-owner = "edge"
-state = "state"
-[every_region]
-access = { capacity = "100 Gbit/s", delay = "5 ms" }
-hosts = [{ count = 2, cpu = "32 vCPU", memory = "64 GiB", nic = "20 Gbit/s" }]
-[[region]]
-name = "ams"
-lat = 52.0
-lon = 5.0
-time_zone = "UTC"
-[[region]]
-name = "fra"
-lat = 50.0
-lon = 8.0
-time_zone = "UTC"
-[mesh]
-capacity = "100 Gbit/s"
-[[flavour]]
-name = "edge"
-cpu = "2 vCPU"
-memory = "4 GiB"
-bandwidth = "1 Gbit/s"
-price_per_hour = 0.1
-boot_median = "50 s"
-[[class]]
-name = "video"
-kind = "streaming"
-flavour = "edge"
-bit_rate = "5 Mbit/s"
-duration = "1 min"
-cpu = "10 mCPU"
-violation_price_per_minute = 1.0
+/// What stands after the site.
+const REST: &str = r#"
 [[hypervisor]]
 hosts = "*"
 kind = "qemu"
@@ -82,8 +50,7 @@ struct Scene {
 
 impl Scene {
     fn new() -> Scene {
-        let production = Production::from_text("test.toml", FILE, std::path::Path::new(""));
-        let production = production.unwrap_or_else(|error| panic!("{error}"));
+        let production = tests::production(REST);
         Scene { board: Board::new(&production), fleet: Fleet::new(&production), production }
     }
 
@@ -156,7 +123,7 @@ fn a_machine_serves_while_clients_are_sent_to_it_and_drains_when_they_no_longer_
     scene.look(0);
     scene.stand(100, MachineState::Running);
     scene.answer(100, &["192.0.2.2"], true);
-    assert_eq!(scene.look(100), [turned("vm-2", VmState::Ready, 50)], "the third waits for clients");
+    assert_eq!(scene.look(100), [turned("vm-2", VmState::Ready, 60)], "the third waits for clients");
     scene.answer(101, &["192.0.2.2", "192.0.2.3"], true);
     assert_eq!(scene.look(102), [turned("vm-3", VmState::Ready, 101)]);
     scene.answer(105, &["192.0.2.3"], true);
@@ -188,7 +155,7 @@ fn what_others_answer_says_nothing_of_a_machine_that_is_not_among_it() {
     scene.look(0);
     scene.stand(100, MachineState::Running);
     scene.answer(100, &["192.0.2.2"], false);
-    assert_eq!(scene.look(100), [turned("vm-2", VmState::Ready, 50), turned("vm-3", VmState::Ready, 50)]);
+    assert_eq!(scene.look(100), [turned("vm-2", VmState::Ready, 60), turned("vm-3", VmState::Ready, 60)]);
     scene.answer(101, &["192.0.2.3"], false);
     assert_eq!(scene.look(101), []);
     // Neither does a name server that was not seen for long.

@@ -4,45 +4,13 @@ use forebay_world::*;
 
 use super::*;
 use crate::shadow::figures::Ledger;
+use crate::shadow::tests;
 
 const START: Timestamp = Timestamp::from_secs(1_780_272_000);
 
 fn production() -> Production {
-    let text = r#"
-[production]
-name = "test"
-owner = "forebay-test"
-state = "state"
-[every_region]
-access = { capacity = "100 Gbit/s", delay = "5 ms" }
-hosts = [{ count = 2, cpu = "32 vCPU", memory = "64 GiB", nic = "20 Gbit/s" }]
-[[region]]
-name = "ams"
-lat = 52.0
-lon = 5.0
-time_zone = "UTC"
-[[region]]
-name = "fra"
-lat = 50.0
-lon = 8.0
-time_zone = "UTC"
-[mesh]
-capacity = "100 Gbit/s"
-[[flavour]]
-name = "edge"
-cpu = "2 vCPU"
-memory = "4 GiB"
-bandwidth = "1 Gbit/s"
-price_per_hour = 0.1
-boot_median = "50 s"
-[[class]]
-name = "video"
-kind = "streaming"
-flavour = "edge"
-bit_rate = "5 Mbit/s"
-duration = "1 min"
-cpu = "10 mCPU"
-violation_price_per_minute = 1.0
+    tests::production(
+        r#"
 [[hypervisor]]
 hosts = "*"
 kind = "ec2"
@@ -56,8 +24,8 @@ fallback = "ams"
 [controller]
 period = "60 s"
 demand = "dns"
-"#;
-    Production::from_text("test.toml", text, std::path::Path::new("")).unwrap_or_else(|error| panic!("{error}"))
+"#,
+    )
 }
 
 fn change(second: u64, vm: u64, region: usize, state: Option<VmState>) -> Change {
