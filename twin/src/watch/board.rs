@@ -217,6 +217,7 @@ impl Board {
             answers: None,
             health: BTreeMap::new(),
         };
+        let mut elsewhere = Vec::new();
         for (hosted, look) in production.hypervisors.iter().zip(&inner.hypervisors) {
             let Some((seen_at, seen)) = look.fresh(since) else { continue };
             for host in &hosted.hosts {
@@ -228,6 +229,10 @@ impl Board {
                 let planned = courses.get(vm).map(|course| course.planned.host);
                 let host = planned.filter(|host| hosted.hosts.contains(host)).or(hosted.hosts.first().copied());
                 let Some(Some(host)) = host.map(|host| sight.hosts[host.index()].as_mut()) else { continue };
+                let own = courses.get(vm).and_then(|course| names.address(course.planned.region, course.address?));
+                if own.is_some_and(|own| !machine.addresses.is_empty() && !machine.addresses.contains(&own)) {
+                    elsewhere.push(*vm);
+                }
                 let sight = MachineSight {
                     life: life(machine.state),
                     created: machine.mark.created,
@@ -276,6 +281,8 @@ impl Board {
                 probe::Health::Unknown => {}
             }
         }
+        // Whoever answers where a machine was to be, and is not, is another.
+        sight.health.extend(elsewhere.into_iter().map(|vm| (vm, Health::Unhealthy)));
         sight
     }
 

@@ -1,6 +1,6 @@
 //! What looks at a libvirt daemon.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -160,6 +160,7 @@ impl MachineView for LibvirtView {
             native_token: false,
             configuration: true,
             ports: true,
+            addresses: false,
             restart: true,
         }
     }
@@ -172,6 +173,7 @@ impl MachineView for LibvirtView {
             host: self.host_name.clone(),
             state: seen.domain.as_ref().map_or(MachineState::Defined, state),
             since: None,
+            addresses: BTreeSet::new(),
             mark: seen.mark.clone(),
         };
         let foreign = foreign.iter().filter_map(|(domain, mark)| self.foreign(domain, mark.as_ref()));
