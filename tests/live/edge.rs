@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -325,22 +325,7 @@ impl Edge {
 
     /// Whether the journal of every term comes out byte for byte.
     pub(crate) fn assert_journal_replays(&self) {
-        let mut replayed = 0;
-        for entry in fs::read_dir(self.path("state")).unwrap() {
-            let path = entry.unwrap().path();
-            if !path.file_name().unwrap().to_str().unwrap().starts_with("journal-") {
-                continue;
-            }
-            // One that was killed before it had written its first line decided nothing.
-            if fs::read(&path).unwrap().contains(&b'\n') {
-                let output = Command::new(env!("CARGO_BIN_EXE_forebay")).arg("replay").arg(&path).output().unwrap();
-                let said = String::from_utf8_lossy(&output.stdout).into_owned();
-                assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
-                println!("   {}", said.lines().next().unwrap_or_default());
-                replayed += 1;
-            }
-        }
-        assert!(replayed > 0);
+        assert_journals_replay(&self.path("state"));
     }
 
     fn guests(&self) -> BTreeSet<String> {
@@ -515,6 +500,26 @@ fn rule(flow: &str) -> Option<String> {
     let counted = ["duration=", "n_packets=", "n_bytes=", "idle_age=", "hard_age="];
     let fields = flow.trim().split(", ").filter(|field| !counted.iter().any(|count| field.contains(count)));
     flow.contains("cookie=").then(|| fields.collect::<Vec<_>>().join(", "))
+}
+
+/// Whether the journal of every term in a state folder comes out byte for byte.
+pub(crate) fn assert_journals_replay(state: &Path) {
+    let mut replayed = 0;
+    for entry in fs::read_dir(state).unwrap() {
+        let path = entry.unwrap().path();
+        if !path.file_name().unwrap().to_str().unwrap().starts_with("journal-") {
+            continue;
+        }
+        // One that was killed before it had written its first line decided nothing.
+        if fs::read(&path).unwrap().contains(&b'\n') {
+            let output = Command::new(env!("CARGO_BIN_EXE_forebay")).arg("replay").arg(&path).output().unwrap();
+            let said = String::from_utf8_lossy(&output.stdout).into_owned();
+            assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+            println!("   {}", said.lines().next().unwrap_or_default());
+            replayed += 1;
+        }
+    }
+    assert!(replayed > 0);
 }
 
 impl Drop for Edge {

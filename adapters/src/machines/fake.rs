@@ -293,7 +293,9 @@ impl FakeExecutor {
             }
             Fault::Ignored => {}
             Fault::OtherAddress => match write {
-                Write::Define(mark, _) => Write::Define(mark, Some([203, 0, 113, 255].into())).execute(&mut state, uuid),
+                Write::Define(mark, _) => {
+                    Write::Define(mark, Some([203, 0, 113, 255].into())).execute(&mut state, uuid)
+                }
                 other => other.execute(&mut state, uuid),
             },
             Fault::Rejected => return Err(MachineError::Rejected { endpoint, what, why: "it will not".to_owned() }),

@@ -148,7 +148,11 @@ impl State {
         }
         let v6 = form.get("Ipv6Address.1.Ipv6Address").map(|text| text.parse().unwrap());
         let v4: Ipv4Addr = form.get("PrivateIpAddress").map_or_else(any, |text| text.parse().unwrap());
-        if is_free(&v4) { Ok((v4, v6)) } else { Err((400, "InvalidIPAddress.InUse", format!("Address {v4} is in use."))) }
+        if is_free(&v4) {
+            Ok((v4, v6))
+        } else {
+            Err((400, "InvalidIPAddress.InUse", format!("Address {v4} is in use.")))
+        }
     }
 
     fn answer(&mut self, form: &BTreeMap<String, String>) -> Result<String, (u16, &'static str, String)> {
@@ -200,9 +204,8 @@ impl State {
                 let from: usize = get("NextToken").parse().unwrap_or(0);
                 let found: Vec<usize> = (0..self.instances.len()).filter(|at| lets(&self.instances[*at])).collect();
                 let page = found.iter().skip(from).take(PAGE);
-                let items: String = page
-                    .map(|at| format!("<item><instancesSet>{}</instancesSet></item>", self.shown(*at)))
-                    .collect();
+                let items: String =
+                    page.map(|at| format!("<item><instancesSet>{}</instancesSet></item>", self.shown(*at))).collect();
                 let next = from + PAGE;
                 let more = if next < found.len() { format!("<nextToken>{next}</nextToken>") } else { String::new() };
                 // What was starting runs when it is looked at again.
@@ -248,7 +251,8 @@ impl State {
                  <ipv6AddressesSet>{v6}</ipv6AddressesSet></item></networkInterfaceSet>"
             )
         };
-        let tags = instance.tags.iter().map(|(key, value)| format!("<item><key>{key}</key><value>{value}</value></item>"));
+        let tags =
+            instance.tags.iter().map(|(key, value)| format!("<item><key>{key}</key><value>{value}</value></item>"));
         let tags: String = tags.collect();
         let (id, state) = (&instance.id, instance.state);
         format!(

@@ -183,7 +183,11 @@ fn check_flavour(
     let image = production.image(flavour);
     for (of_provider, needed, example) in [
         (false, kinds.iter().any(|(_, of)| of[0]), "disk = \"/var/lib/forebay/images/edge.qcow2\""),
-        (true, kinds.iter().any(|(_, of)| of[1]), "provider_image = \"ami-0a1b2c3d\"` and `provider_kind = \"t3.medium\""),
+        (
+            true,
+            kinds.iter().any(|(_, of)| of[1]),
+            "provider_image = \"ami-0a1b2c3d\"` and `provider_kind = \"t3.medium\"",
+        ),
     ] {
         if needed && !image.is_some_and(|image| image.is_for(of_provider)) {
             let hosts = if of_provider { "a provider" } else { "hosts of ours" };
@@ -255,13 +259,18 @@ fn kept_by_providers(production: &Production) -> Vec<String> {
     let topology = &production.topology;
     let mut remarks = Vec::new();
     for (index, region) in topology.regions.iter().enumerate() {
-        let hypervisors = topology.hosts.iter().zip(&production.hypervisor_of).filter(|(host, _)| host.region.index() == index);
+        let hypervisors =
+            topology.hosts.iter().zip(&production.hypervisor_of).filter(|(host, _)| host.region.index() == index);
         let mut ec2 = hypervisors.filter_map(|(_, on)| Some(&production.hypervisors[(*on)?].hypervisor));
         let pool = production.network(RegionId::at(index)).and_then(|network| network.addresses.as_ref());
-        let Some(pool) = pool.filter(|_| ec2.any(|hypervisor| matches!(hypervisor, Hypervisor::Ec2 { .. }))) else { continue };
+        let Some(pool) = pool.filter(|_| ec2.any(|hypervisor| matches!(hypervisor, Hypervisor::Ec2 { .. }))) else {
+            continue;
+        };
         let first = pool.network().address();
         let kept = Prefix::new(first, if first.is_ipv4() { 30 } else { 126 });
-        let Some(kept) = kept.filter(|kept| pool.gives_within(*kept) && kept.length() > pool.network().length()) else { continue };
+        let Some(kept) = kept.filter(|kept| pool.gives_within(*kept) && kept.length() > pool.network().length()) else {
+            continue;
+        };
         remarks.push(format!(
             "region {}: where {} is a whole subnet, EC2 keeps its first four addresses: `reserved = [\"{kept}\"]` in \
              [network.{0}] gives them to no machine",

@@ -169,7 +169,9 @@ fn a_region_of_a_cloud_needs_addresses_and_neither_bridge_nor_slices() {
         let cloud = "cells = [{ cells = \"dub/*\", mode = \"live\" }]";
         let text = text().replacen(live, cloud, 1).replacen("[dns]\n", &format!("{network}\n[dns]\n"), 1);
         let small = "kernel = \"/var/lib/forebay/images/vmlinuz\"\n";
-        let both = format!("{small}provider_image = \"ami-0a1b2c3d\"\nprovider_kind = \"c6i.xlarge\"\nuser_data = \"cloud.yaml\"\n");
+        let both = format!(
+            "{small}provider_image = \"ami-0a1b2c3d\"\nprovider_kind = \"c6i.xlarge\"\nuser_data = \"cloud.yaml\"\n"
+        );
         let folder = tempfile::tempdir().unwrap();
         for file in std::fs::read_dir(self::folder()).unwrap() {
             let file = file.unwrap();
@@ -177,10 +179,12 @@ fn a_region_of_a_cloud_needs_addresses_and_neither_bridge_nor_slices() {
         }
         let told = "#cloud-config\naddress: {address}/{prefix_length}\ngateway: {gateway}\n";
         std::fs::write(folder.path().join("cloud.yaml"), told).unwrap();
-        Production::from_text("edge.toml", &text.replacen(small, &both, 1), folder.path()).map_err(|error| match error {
-            ScenarioError::Refused(refused) => refused.render(false),
-            other => other.to_string(),
-        })
+        Production::from_text("edge.toml", &text.replacen(small, &both, 1), folder.path()).map_err(
+            |error| match error {
+                ScenarioError::Refused(refused) => refused.render(false),
+                other => other.to_string(),
+            },
+        )
     };
     for (network, said) in [
         ("", "region \"dub\" may be written, and its machines have no `addresses`"),
