@@ -256,7 +256,8 @@ fn an_instance_stands_before_the_crowd_comes_and_is_gone_after_it() {
 #[ignore = "needs root, knot, python3-venv, and moto from a Python package index"]
 fn a_quota_is_told_and_what_serves_stays() {
     let Some(mut scene) = scene() else { return };
-    let crowd_begins = Duration::from_secs(40);
+    // So late that one serves before a second is wanted for it.
+    let crowd_begins = Duration::from_secs(75);
     let later = Duration::from_secs(3600);
     let crowd = scene.crowd(vec![(crowd_begins, RATES[0]), (later, RATES[1])]);
     scene.write_file(crowd_begins, later, &[]);
