@@ -22,7 +22,7 @@ use super::sky::{Gatekeeper, Guests, instances};
 use super::trail::{Noted, Trail};
 
 /// When the crowd comes, and how long it stays.
-const CROWD_BEGINS: Duration = Duration::from_secs(45);
+const CROWD_BEGINS: Duration = Duration::from_secs(75);
 const CROWD_STAYS: Duration = Duration::from_secs(40);
 /// Requests a second before and after it, and with it.
 const RATES: [f64; 2] = [5.0, 30.0];

@@ -18,7 +18,7 @@
 //! | killed at every step (5 min) | `crash::killed_at_every_step_it_goes_on_and_leaves_nothing` |
 //! | servers that die, refuse and fill up (5 min) | `mishaps::capacity_stands_whatever_goes_wrong` |
 //! | crowds that come and go for half an hour (`FOREBAY_SOAK_MINUTES`) | `soak::crowds_come_and_go_for_half_an_hour` |
-//! | machines of a cloud (3 min; no guests) | `cloud::an_instance_stands_before_the_crowd_comes_and_is_gone_after_it` |
+//! | machines of a cloud (3.5 min; no guests) | `cloud::an_instance_stands_before_the_crowd_comes_and_is_gone_after_it` |
 //! | a quota of a cloud is exceeded (3 min; no guests) | `cloud::a_quota_is_told_and_what_serves_stays` |
 //! | credentials that a cloud does not know (30 s; no guests) | `cloud::credentials_that_are_not_known_are_told_and_whose_they_are` |
 //! | shadow on the same lab, held against what was true, and by its system calls (2.5 min; strace) | `shadow::shadow_sees_what_production_does_and_sends_not_one_write` |
