@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use forebay_world::Timestamp;
@@ -14,6 +14,7 @@ use super::crowd::{Crowd, NAME};
 use super::guest;
 use super::hypervisor::{Hypervisor, Kind};
 use super::instance::Instance;
+use super::knot::{self, Knot, records};
 use super::lab::{self, BRIDGE, Lab, SINK_PORT, Switch, have, needs};
 use super::trace;
 
@@ -49,7 +50,7 @@ pub(crate) struct Edge {
     folder: tempfile::TempDir,
     port: u16,
     forebay: Option<Instance>,
-    knot: Option<Child>,
+    knot: Knot,
     /// How long guests took that were started for the sake of knowing.
     boots: Vec<Duration>,
     lab: Lab,
@@ -95,13 +96,13 @@ impl Edge {
         sink.run("sysctl", &["-q", "net.ipv4.ip_forward=1"]);
         switch.run("ip", &["route", "add", "10.66.0.0/24", "via", "10.67.0.2"]);
         let port = switch.within(|| UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port());
-        let knot = start_knot(&lab, &folder, port, others);
+        let knot = Knot::start(Some(lab.switch().name()), folder.path(), port, others);
         let edge = Edge {
             hypervisor,
             folder,
             port,
             forebay: None,
-            knot: Some(knot),
+            knot,
             boots,
             lab,
             machines: BTreeSet::new(),
@@ -235,15 +236,12 @@ impl Edge {
 
     /// Kills the name server, and does not start it.
     pub(crate) fn kill_knot(&mut self) {
-        if let Some(mut knot) = self.knot.take() {
-            knot.kill().unwrap();
-            knot.wait().unwrap();
-        }
+        self.knot.kill();
     }
 
     /// Starts the name server with all that it knew.
     pub(crate) fn start_knot(&mut self) {
-        self.knot = Some(run_knot(&self.lab, &self.folder));
+        self.knot.run();
     }
 
     /// The daemon of libvirt.
@@ -339,22 +337,7 @@ impl Edge {
 
     /// Whether the journal of every term comes out byte for byte.
     pub(crate) fn assert_journal_replays(&self) {
-        let mut replayed = 0;
-        for entry in fs::read_dir(self.path("state")).unwrap() {
-            let path = entry.unwrap().path();
-            if !path.file_name().unwrap().to_str().unwrap().starts_with("journal-") {
-                continue;
-            }
-            // One that was killed before it had written its first line decided nothing.
-            if fs::read(&path).unwrap().contains(&b'\n') {
-                let output = Command::new(env!("CARGO_BIN_EXE_forebay")).arg("replay").arg(&path).output().unwrap();
-                let said = String::from_utf8_lossy(&output.stdout).into_owned();
-                assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
-                println!("   {}", said.lines().next().unwrap_or_default());
-                replayed += 1;
-            }
-        }
-        assert!(replayed > 0);
+        assert_journals_replay(&self.path("state"));
     }
 
     fn guests(&self) -> BTreeSet<String> {
@@ -463,20 +446,14 @@ impl Edge {
     }
 
     fn zone(&self) -> String {
-        zone(self.folder.path()).unwrap_or_default()
-    }
-
-    /// Tells the name server something.
-    fn knotc(&self, arguments: &[&str]) {
-        let output = knotc(self.folder.path(), arguments);
-        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        knot::zone(self.folder.path()).unwrap_or_default()
     }
 
     /// Takes the answers away by hand, so that whoever may write has something to.
     pub(crate) fn forget_answers(&self) {
-        self.knotc(&["zone-begin", "cdn.test"]);
-        self.knotc(&["zone-unset", "cdn.test", &format!("{NAME}."), "A"]);
-        self.knotc(&["zone-commit", "cdn.test"]);
+        self.knot.tell(&["zone-begin", "cdn.test"]);
+        self.knot.tell(&["zone-unset", "cdn.test", &format!("{NAME}."), "A"]);
+        self.knot.tell(&["zone-commit", "cdn.test"]);
         assert!(self.records().is_empty());
     }
 
@@ -537,63 +514,24 @@ fn rule(flow: &str) -> Option<String> {
     flow.contains("cookie=").then(|| fields.collect::<Vec<_>>().join(", "))
 }
 
-/// The zone's records, read past DNS so that nobody counts it as demand; `None` while the server is not there.
-fn zone(folder: &Path) -> Option<String> {
-    let output = knotc(folder, &["zone-read", "cdn.test"]);
-    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
-}
-
-fn knotc(folder: &Path, arguments: &[&str]) -> Output {
-    let socket = folder.join("knot.sock");
-    let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
-    Command::new("knotc").args(["-s", socket.to_str().unwrap()]).args(arguments).env("PATH", path).output().unwrap()
-}
-
-/// Addresses of the name, as the server of this run has them.
-pub(crate) fn records(folder: &Path) -> Option<BTreeSet<String>> {
-    let begin = format!("[cdn.test.] {NAME}. ");
-    let address = |line: &str| Some(line.strip_prefix(&begin)?.split_once(" A ")?.1.trim().to_owned());
-    Some(zone(folder)?.lines().filter_map(address).collect())
-}
-
-/// What those who listen are told.
-const TOLD: &str = "    identity: knot\n    log-queries: on\n    log-responses: off\n";
-
-fn start_knot(lab: &Lab, folder: &tempfile::TempDir, port: u16, others: &[&str]) -> Child {
-    let run = folder.path().to_str().unwrap();
-    let secret = "c3RlZXJpbmctaXMtdGVzdGVkLXdpdGgtdGhpcw==";
-    fs::write(folder.path().join("dns.key"), format!("hmac-sha256:steer:{secret}\n")).unwrap();
-    private(&folder.path().join("dns.key"));
-    let zone = "$ORIGIN cdn.test.\n$TTL 300\n@ SOA ns hostmaster 1 3600 600 86400 10\n@ NS ns\nns A 127.0.0.1\nwww A 192.0.2.1\n";
-    fs::write(folder.path().join("cdn.test.zone"), zone).unwrap();
-    let mut taps = format!("  - id: tap\n    sink: unix:{run}/tap.sock\n{TOLD}");
-    let mut modules = "mod-dnstap/tap".to_owned();
-    for other in others {
-        fs::create_dir(folder.path().join(other)).unwrap();
-        taps += &format!("  - id: {other}\n    sink: unix:{run}/{other}/tap.sock\n{TOLD}");
-        modules += &format!(", mod-dnstap/{other}");
+/// Whether the journal of every term in a state folder comes out byte for byte.
+pub(crate) fn assert_journals_replay(state: &Path) {
+    let mut replayed = 0;
+    for entry in fs::read_dir(state).unwrap() {
+        let path = entry.unwrap().path();
+        if !path.file_name().unwrap().to_str().unwrap().starts_with("journal-") {
+            continue;
+        }
+        // One that was killed before it had written its first line decided nothing.
+        if fs::read(&path).unwrap().contains(&b'\n') {
+            let output = Command::new(env!("CARGO_BIN_EXE_forebay")).arg("replay").arg(&path).output().unwrap();
+            let said = String::from_utf8_lossy(&output.stdout).into_owned();
+            assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+            println!("   {}", said.lines().next().unwrap_or_default());
+            replayed += 1;
+        }
     }
-    let configuration = format!(
-        "server:\n    rundir: \"{run}\"\n    listen: 127.0.0.1@{port}\n    edns-client-subnet: on\n    udp-workers: 1\n    tcp-workers: 1\n\
-         database:\n    storage: \"{run}\"\nlog:\n  - target: stderr\n    any: info\n\
-         key:\n  - id: steer\n    algorithm: hmac-sha256\n    secret: {secret}\n\
-         acl:\n  - id: steering\n    key: steer\n    action: [update, transfer]\n\
-         mod-dnstap:\n{taps}\
-         template:\n  - id: default\n    storage: \"{run}\"\n    file: \"%s.zone\"\n    global-module: [{modules}]\n\
-         zone:\n  - domain: cdn.test.\n    zonefile-sync: -1\n    acl: steering\n"
-    );
-    fs::write(folder.path().join("knot.conf"), configuration).unwrap();
-    run_knot(lab, folder)
-}
-
-fn run_knot(lab: &Lab, folder: &tempfile::TempDir) -> Child {
-    let run = folder.path().to_str().unwrap();
-    lab::daemon(lab.switch().name(), folder.path(), "knotd", &["-c", &format!("{run}/knot.conf")])
-}
-
-fn private(path: &Path) {
-    use std::os::unix::fs::PermissionsExt as _;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+    assert!(replayed > 0);
 }
 
 impl Drop for Edge {
@@ -611,9 +549,5 @@ impl Drop for Edge {
             }
         }
         self.forebay = None;
-        if let Some(knot) = &mut self.knot {
-            let _ = knot.kill();
-            let _ = knot.wait();
-        }
     }
 }

@@ -19,10 +19,14 @@
 //! | servers that die, refuse and fill up (5 min) | `mishaps::capacity_stands_whatever_goes_wrong` |
 //! | a libvirtd that dies and hangs (5 min) | `daemon::capacity_stands_when_libvirtd_dies` |
 //! | crowds that come and go for half an hour (`FOREBAY_SOAK_MINUTES`) | `soak::crowds_come_and_go_for_half_an_hour` |
+//! | machines of a cloud (3.5 min; no guests) | `cloud::an_instance_stands_before_the_crowd_comes_and_is_gone_after_it` |
+//! | a quota of a cloud is exceeded (3 min; no guests) | `cloud::a_quota_is_told_and_what_serves_stays` |
+//! | credentials that a cloud does not know (30 s; no guests) | `cloud::credentials_that_are_not_known_are_told_and_whose_they_are` |
 //! | shadow on the same lab, held against what was true, and by its system calls (2.5 min; strace) | `shadow::shadow_sees_what_production_does_and_sends_not_one_write` |
 //! | shadow by a log in local time and a calendar (70 s; bind9, no root) | `followed::a_log_in_local_time_and_a_calendar_are_followed_through_whatever_replaces_them` |
 
 mod chronicle;
+mod cloud;
 mod crash;
 mod crowd;
 #[cfg(feature = "libvirt")]
@@ -36,6 +40,7 @@ mod foretelling;
 mod guest;
 mod hypervisor;
 mod instance;
+mod knot;
 #[path = "../../adapters/tests/slices/lab.rs"]
 #[allow(dead_code, reason = "made for the tests of adapters, which use all of it")]
 mod lab;
@@ -45,9 +50,12 @@ mod lab;
 mod libvirt_daemon;
 mod mishaps;
 mod mission;
+#[path = "../../adapters/tests/machines/moto.rs"]
+mod moto;
 mod refusals;
 mod scene;
 mod shadow;
+mod sky;
 mod soak;
 mod speech;
 mod takeover;

@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::edge::{owner, records};
+use super::edge::owner;
+use super::knot::records;
 
 /// Clients that were sent to a guest may come for so long: two times to live, and a tail, as edge.toml has it.
 const LINGER: Duration = Duration::from_secs(13);

@@ -9,6 +9,10 @@
 //! Not every server honours tokens, so what is there is looked at first; and where two instances are one machine all the
 //! same, the older is it and the other is a stray. How long to wait after [`MachineError::Throttled`] is the caller's to
 //! decide. An instance that is terminated is gone: it cannot be started again, and is no more listed.
+//!
+//! Whoever makes a machine may say which address of the subnet it is given (`PrivateIpAddress`, `Ipv6Address`). A server
+//! that gives another is found out by what it says of the instance: [`MachineError::NotVerified`]. While an instance that
+//! is shutting down has the address, there is no room for another: [`MachineError::Quota`].
 
 mod query;
 mod reply;
@@ -16,6 +20,7 @@ mod signature;
 mod view;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use base64::Engine as _;
 use forebay_world::VmId;
@@ -95,10 +100,10 @@ impl Ec2Executor {
             return unsupported("an image of this host", "an image of the provider's, by its name");
         }
         if !spec.ports.is_empty() {
-            return unsupported("a port with an address of its own", "none: the region's network gives one");
+            return unsupported("a port of ours", "none: the region's network has its own");
         }
         if spec.configuration.as_ref().is_some_and(|configuration| configuration.network.is_some()) {
-            return unsupported("a network configuration", "none: the region's network gives one");
+            return unsupported("a network configuration", "none: the region's network tells machines their addresses");
         }
         if spec.paused {
             return unsupported("a machine that does not run yet", "one that runs");
@@ -123,6 +128,11 @@ impl Ec2Executor {
         ]
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
         .into();
+        match spec.address {
+            Some(IpAddr::V4(address)) => pairs.push(("PrivateIpAddress".to_owned(), address.to_string())),
+            Some(IpAddr::V6(address)) => pairs.push(("Ipv6Address.1.Ipv6Address".to_owned(), address.to_string())),
+            None => {}
+        }
         if let Some(subnet) = &self.view.region.subnet {
             pairs.push(("SubnetId".to_owned(), subnet.clone()));
         }
@@ -166,6 +176,15 @@ impl Ec2Executor {
             writes += 1;
         }
         Ok(writes)
+    }
+
+    /// That an instance has the address that was asked for.
+    fn verify_address(&self, spec: &MachineSpec, instance: &Instance) -> Result<(), MachineError> {
+        let Some(asked) = spec.address.filter(|asked| !instance.addresses.contains(asked)) else { return Ok(()) };
+        let given: Vec<String> = instance.addresses.iter().map(IpAddr::to_string).collect();
+        let given = if given.is_empty() { "no address that is told".to_owned() } else { given.join(" and ") };
+        let difference = format!("{} has {given}, and was to have {asked}", instance.id);
+        Err(MachineError::NotVerified { endpoint: self.hypervisor(), vm: spec.vm, difference })
     }
 
     /// Tags that a hand has taken off and that can be told from the rest, put back.
@@ -220,7 +239,10 @@ impl MachineExecutor for Ec2Executor {
                 Some(_) if instance.state() == MachineState::ShutOff => {
                     Err(self.view.rejected(&format!("start {vm}"), "it was stopped by a hand; remove it first"))
                 }
-                Some(_) => self.mend_tags(spec, instance, gate).map(|writes| Done { writes }),
+                Some(_) => {
+                    self.verify_address(spec, instance)?;
+                    self.mend_tags(spec, instance, gate).map(|writes| Done { writes })
+                }
                 None => {
                     Err(self.view.rejected(&format!("adopt {vm}"), "its tag forebay:spec is gone; remove it first"))
                 }
@@ -236,6 +258,13 @@ impl MachineExecutor for Ec2Executor {
             };
             // An instance that ended long ago, from an attempt that nobody remembers.
             if instance.is_alive() {
+                if instance.addresses.is_empty() && spec.address.is_some() {
+                    // Not every answer to a creation tells what was given.
+                    let seen = self.view.of(vm)?.into_iter().find(|seen| seen.id == instance.id);
+                    self.verify_address(spec, &seen.unwrap_or(instance))?;
+                } else {
+                    self.verify_address(spec, &instance)?;
+                }
                 return Ok(Done { writes: attempt - first + 1 });
             }
         }

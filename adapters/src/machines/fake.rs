@@ -2,6 +2,7 @@
 //! the conformance suite.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use forebay_world::{Timestamp, VmId};
@@ -40,6 +41,7 @@ struct Guest {
     /// It ends when it is asked to.
     obeys: bool,
     statistics: MachineStatistics,
+    address: Option<IpAddr>,
 }
 
 /// What happens to a write.
@@ -53,6 +55,8 @@ pub enum Fault {
     LostReply,
     /// It is accepted, and nothing comes of it.
     Ignored,
+    /// It is done, and not the address that was asked for is given, but 203.0.113.255.
+    OtherAddress,
     /// It is refused.
     Rejected,
     /// It is refused, for now.
@@ -70,6 +74,7 @@ pub const ALL: MachineCapabilities = MachineCapabilities {
     native_token: false,
     configuration: true,
     ports: true,
+    addresses: false,
     restart: true,
 };
 
@@ -186,7 +191,7 @@ pub struct FakeExecutor {
 
 /// One thing to write.
 enum Write {
-    Define(Mark),
+    Define(Mark, Option<IpAddr>),
     Start(bool),
     Resume,
     ShutDown,
@@ -198,7 +203,7 @@ enum Write {
 impl Write {
     fn name(&self) -> &'static str {
         match self {
-            Write::Define(_) => "define",
+            Write::Define(..) => "define",
             Write::Start(_) => "start",
             Write::Resume => "resume",
             Write::ShutDown => "shut down",
@@ -216,9 +221,9 @@ impl Write {
             }
         };
         match self {
-            Write::Define(mark) => {
+            Write::Define(mark, address) => {
                 let statistics = MachineStatistics::default();
-                let guest = Guest { mark, state: MachineState::Defined, since: now, obeys: true, statistics };
+                let guest = Guest { mark, state: MachineState::Defined, since: now, obeys: true, statistics, address };
                 state.machines.insert(uuid, guest);
             }
             Write::Start(paused) => become_state(if paused { MachineState::Paused } else { MachineState::Running }),
@@ -273,7 +278,7 @@ impl FakeExecutor {
         let (endpoint, what) = (self.hypervisor(), format!("{} {vm}", write.name()));
         gate.pass(&what)?;
         let mut state = self.view.reach()?;
-        if matches!(write, Write::Define(_)) && state.machines.len() >= state.machines_most {
+        if matches!(write, Write::Define(..)) && state.machines.len() >= state.machines_most {
             let why = format!("{} machines are all there is room for", state.machines_most);
             return Err(MachineError::Quota { endpoint, vm, why });
         }
@@ -287,6 +292,12 @@ impl FakeExecutor {
                 return Err(self.view.unreachable("the connection broke"));
             }
             Fault::Ignored => {}
+            Fault::OtherAddress => match write {
+                Write::Define(mark, _) => {
+                    Write::Define(mark, Some([203, 0, 113, 255].into())).execute(&mut state, uuid)
+                }
+                other => other.execute(&mut state, uuid),
+            },
             Fault::Rejected => return Err(MachineError::Rejected { endpoint, what, why: "it will not".to_owned() }),
             Fault::Throttled => return Err(MachineError::Throttled { endpoint, what, why: "later".to_owned() }),
             Fault::Denied => return Err(MachineError::Denied { endpoint, what, why: "not you".to_owned() }),
@@ -305,6 +316,9 @@ impl FakeExecutor {
         }
         if !spec.ports.is_empty() && !can.ports {
             return Err(self.unsupported("a port", "none"));
+        }
+        if !can.addresses {
+            spec.refuse_address(self.hypervisor())?;
         }
         let state = self.view.reach()?;
         for name in spec.image.names() {
@@ -341,6 +355,7 @@ impl MachineView for FakeView {
                 host: "memory".to_owned(),
                 state: guest.state,
                 since: Some(guest.since),
+                addresses: guest.address.into_iter().collect(),
                 mark: guest.mark.clone(),
             };
             (guest.mark.vm, machine)
@@ -401,7 +416,8 @@ impl MachineExecutor for FakeExecutor {
             Some((state, _)) => state,
             None => {
                 let (owner, generation, created) = (self.view.owner.clone(), spec.generation, self.view.reach()?.now);
-                self.write(gate, vm, Write::Define(Mark { owner, vm, generation, created, spec: digest }))?;
+                let mark = Mark { owner, vm, generation, created, spec: digest };
+                self.write(gate, vm, Write::Define(mark, spec.address))?;
                 done.writes += 1;
                 MachineState::Defined
             }
@@ -416,6 +432,11 @@ impl MachineExecutor for FakeExecutor {
         }
         if !state.is_alive() {
             let difference = format!("it is {state:?}");
+            return Err(MachineError::NotVerified { endpoint: self.hypervisor(), vm, difference });
+        }
+        let given = self.view.reach()?.machines.get(&self.view.owner.uuid_of(vm)).and_then(|guest| guest.address);
+        if spec.address.is_some() && given != spec.address {
+            let difference = format!("it has {given:?}, and was to have {:?}", spec.address);
             return Err(MachineError::NotVerified { endpoint: self.hypervisor(), vm, difference });
         }
         Ok(done)

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::net::IpAddr;
 
 use forebay_world::{Bytes, Duration, Timestamp, VmId};
 use uuid::Uuid;
@@ -57,6 +58,8 @@ pub struct Machine {
     pub state: MachineState,
     /// Since when; `None` where the hypervisor does not say.
     pub since: Option<Timestamp>,
+    /// Addresses that the hypervisor's network gave it; empty where that gives none, or does not say.
+    pub addresses: BTreeSet<IpAddr>,
     /// What was written on it as it was made.
     pub mark: Mark,
 }

@@ -109,6 +109,7 @@ impl LibvirtExecutor {
 
     fn check(&self, spec: &MachineSpec) -> Result<Vec<SidecarPort>, MachineError> {
         spec.check()?;
+        spec.refuse_address(self.hypervisor())?;
         check_files(&spec.image, &self.hypervisor())?;
         if spec.paused && !self.capabilities().paused_creation {
             let (endpoint, what) = (self.hypervisor(), "a machine that does not run yet".to_owned());

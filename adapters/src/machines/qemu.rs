@@ -109,6 +109,7 @@ impl QemuExecutor {
 
     fn check(&mut self, spec: &MachineSpec) -> Result<Vec<SidecarPort>, MachineError> {
         spec.check()?;
+        spec.refuse_address(self.hypervisor())?;
         let unsupported = |what: &str, allowed| MachineError::Unsupported {
             endpoint: self.hypervisor(),
             what: what.to_owned(),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use forebay_world::{Bytes, Generation, VmId};
@@ -26,6 +27,8 @@ pub struct MachineSpec {
     pub image: Image,
     /// Its network interfaces, in their order.
     pub ports: Vec<MachinePort>,
+    /// The address that the provider's network is to give it; `None` where ports have theirs, or any will do.
+    pub address: Option<IpAddr>,
     /// What cloud-init shall make of it.
     pub configuration: Option<Configuration>,
     /// Whether it stands still until [resumed](super::MachineExecutor::resume).
@@ -183,7 +186,21 @@ impl MachineSpec {
                 text.put(network.as_deref().unwrap_or_default());
             }
         }
+        // Machines that stand without one keep the digest they bear.
+        if let Some(address) = &self.address {
+            ["address", &address.to_string()].into_iter().for_each(|part| text.put(part));
+        }
         SpecDigest(text.0.finalize().into())
+    }
+
+    /// For whoever gives no addresses.
+    ///
+    /// # Errors
+    /// [`MachineError::Unsupported`] when the machine is to be given one.
+    pub(super) fn refuse_address(&self, endpoint: String) -> Result<(), MachineError> {
+        let Some(address) = self.address else { return Ok(()) };
+        let what = format!("the address {address}, as a provider gives it");
+        Err(MachineError::Unsupported { endpoint, what, allowed: "none: a machine's configuration tells it its own" })
     }
 
     /// Checks that it means something, whoever shall make it.
@@ -218,6 +235,9 @@ impl MachineSpec {
             if !addresses.insert(port.mac) {
                 return wrong(format!("two ports have the address {}", port.mac));
             }
+        }
+        if let Some(address) = self.address.filter(|address| address.is_unspecified() || address.is_multicast()) {
+            return wrong(format!("the address {address}; allowed: one that a machine can have"));
         }
         if let Some(configuration) = &self.configuration {
             let bytes = configuration.user_data.len();
@@ -281,6 +301,7 @@ mod tests {
             memory: Bytes(64 << 20),
             image: Image::Disk { base: "/a".into(), format: DiskFormat::Raw },
             ports: vec![port("v0", 1), port("v1", 2)],
+            address: None,
             configuration: Some(Configuration {
                 user_data: "#cloud-config\npassword: hunter2\n".to_owned(),
                 network: None,
@@ -292,7 +313,7 @@ mod tests {
 
     #[test]
     fn whatever_a_machine_is_made_of_is_in_its_digest_and_nothing_else() {
-        let edits: [fn(&mut MachineSpec); 13] = [
+        let edits: [fn(&mut MachineSpec); 15] = [
             |spec| spec.vcpus = 2,
             |spec| spec.memory = Bytes(65 << 20),
             |spec| spec.image = Image::Disk { base: "/b".into(), format: DiskFormat::Raw },
@@ -302,6 +323,8 @@ mod tests {
             |spec| spec.ports.truncate(1),
             |spec| spec.ports[0].mac = MacAddress([2, 0, 0, 0, 0, 9]),
             |spec| spec.ports[0].attachment = Attachment::Network("br0".to_owned()),
+            |spec| spec.address = Some("10.0.0.7".parse().unwrap()),
+            |spec| spec.address = Some("fd00::7".parse().unwrap()),
             |spec| spec.configuration = None,
             |spec| spec.configuration.as_mut().unwrap().user_data.push(' '),
             |spec| spec.configuration.as_mut().unwrap().network = Some(String::new()),
@@ -328,7 +351,7 @@ mod tests {
     #[test]
     fn what_nobody_could_make_is_said() {
         spec().check().unwrap();
-        let wrong: [(fn(&mut MachineSpec), &str); 9] = [
+        let wrong: [(fn(&mut MachineSpec), &str); 11] = [
             (|spec| spec.vcpus = 0, "processors"),
             (|spec| spec.memory = Bytes((64 << 20) + 1), "whole mebibytes"),
             (|spec| spec.ports[0].name = "a,b".to_owned(), "port"),
@@ -336,6 +359,8 @@ mod tests {
             (|spec| spec.ports[0].attachment = Attachment::Bridge("b r".to_owned()), "bridge"),
             (|spec| spec.ports[1].name = "v0".to_owned(), "two ports v0"),
             (|spec| spec.ports[1].mac = spec.ports[0].mac, "address"),
+            (|spec| spec.address = Some("0.0.0.0".parse().unwrap()), "the address 0.0.0.0"),
+            (|spec| spec.address = Some("ff02::1".parse().unwrap()), "the address ff02::1"),
             (|spec| spec.configuration.as_mut().unwrap().user_data = "x".repeat(16_385), "user data"),
             (|spec| spec.configuration.as_mut().unwrap().host_name = "a b".to_owned(), "host name"),
         ];

@@ -79,6 +79,8 @@ pub struct MachineCapabilities {
     pub configuration: bool,
     /// Machines can be attached to ports of a switch.
     pub ports: bool,
+    /// Whoever makes a machine may say which address the hypervisor's network gives it.
+    pub addresses: bool,
     /// A machine that has ended can be started again.
     pub restart: bool,
 }

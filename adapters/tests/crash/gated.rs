@@ -23,6 +23,7 @@ const CAN: MachineCapabilities = MachineCapabilities {
     native_token: false,
     configuration: false,
     ports: false,
+    addresses: false,
     restart: true,
 };
 
@@ -34,6 +35,7 @@ fn spec(vm: u64) -> MachineSpec {
         memory: Bytes(1 << 30),
         image: Image::Provider { image: "image".into(), kind: "small".into() },
         ports: Vec::new(),
+        address: None,
         configuration: None,
         paused: false,
     }

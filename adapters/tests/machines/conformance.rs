@@ -1,6 +1,7 @@
 //! What every executor of machines must do, whatever it talks to.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use forebay_adapters::machines::{
     Done, Foreign, Gate, Inventory, MachineError, MachineExecutor, MachineSpec, MachineState, MachineView, Owner,
@@ -61,6 +62,7 @@ pub(crate) fn conforms(rig: &dyn Rig) {
     what_is_created_runs_and_is_written_once(rig);
     another_machine_of_the_same_identity_is_refused(rig);
     what_nobody_could_make_is_refused_before_anything_is_written(rig);
+    an_address_that_is_asked_for_is_given(rig);
     what_is_held_runs_when_it_is_let(rig);
     an_end_is_an_end_however_often_it_is_asked_for(rig);
     what_has_crashed_is_seen_and_started_again(rig);
@@ -223,6 +225,35 @@ fn what_nobody_could_make_is_refused_before_anything_is_written(rig: &dyn Rig) {
     let mut gate = Gate::asking(|write| panic!("{write}"));
     let error = rig.connect().create(&none, &mut gate).unwrap_err();
     assert!(matches!(error, MachineError::Contradiction { vm: VmId(1), .. }), "{error:?}");
+    nothing_is_left(rig);
+}
+
+fn an_address_that_is_asked_for_is_given(rig: &dyn Rig) {
+    println!("   an address that is asked for is given");
+    let mut spec = rig.spec(1);
+    if !rig.connect().capabilities().addresses {
+        spec.address = Some(IpAddr::from([192, 0, 2, 7]));
+        let mut gate = Gate::asking(|write| panic!("{write}"));
+        let error = rig.connect().create(&spec, &mut gate).unwrap_err();
+        assert!(matches!(&error, MachineError::Unsupported { what, .. } if what.contains("192.0.2.7")), "{error:?}");
+        return nothing_is_left(rig);
+    }
+    let others: Vec<MachineSpec> = [1, 2].map(|vm| rig.spec(vm)).into();
+    assert!(others[0].address.is_some() && others[0].address != others[1].address, "with all that it can express");
+    for spec in &others {
+        create(rig, spec);
+    }
+    let seen = list(rig);
+    for spec in &others {
+        assert!(seen.machines[&spec.vm].addresses.iter().eq(&spec.address), "{seen:?}");
+    }
+    // The same machine elsewhere is another.
+    spec.address = rig.spec(3).address;
+    let error = rig.connect().create(&spec, &mut open()).unwrap_err();
+    assert!(matches!(error, MachineError::Conflict { vm: VmId(1), .. }), "{error:?}");
+    for vm in [1, 2] {
+        remove(rig, VmId(vm));
+    }
     nothing_is_left(rig);
 }
 

@@ -1,9 +1,7 @@
 //! EC2's interface: tokens against a server of our own, and the wire against moto, which is somebody else's.
 
-use std::fs::File;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::net::IpAddr;
+use std::time::Duration;
 
 use forebay_adapters::machines::ec2::{Credentials, Ec2Executor, Ec2Region, Ec2View};
 use forebay_adapters::machines::{
@@ -14,11 +12,12 @@ use forebay_world::{Bytes, Generation, VmId};
 use super::conformance::{self, Rig, other, owner};
 use super::ec2_server::Server;
 use super::lab;
+use super::moto::{self, Moto};
 
 fn region(endpoint: &str) -> Ec2Region {
     Ec2Region {
         endpoint: endpoint.to_owned(),
-        region: "eu-central-1".to_owned(),
+        region: moto::REGION.to_owned(),
         credentials: Credentials::fixed("AKID", "hunter2"),
         subnet: None,
         groups: Vec::new(),
@@ -39,6 +38,7 @@ fn spec(vm: u64, image: &str) -> MachineSpec {
         memory: Bytes(1 << 30),
         image: Image::Provider { image: image.to_owned(), kind: "t3.micro".to_owned() },
         ports: Vec::new(),
+        address: None,
         configuration: Some(configuration),
         paused: false,
     }
@@ -62,7 +62,7 @@ impl Rig for Server {
     }
 
     fn spec(&self, vm: u64) -> MachineSpec {
-        spec(vm, "ami-1")
+        MachineSpec { address: Some(IpAddr::from([10, 0, 0, 10 + vm as u8])), ..spec(vm, "ami-1") }
     }
 
     fn runs(&self, vm: VmId) -> bool {
@@ -94,7 +94,8 @@ impl Rig for Server {
     }
 
     fn add_foreign(&self) {
-        executor(&self.endpoint(), other()).create(&self.spec(1), &mut Gate::open()).expect("it is made");
+        let theirs = MachineSpec { address: Some(IpAddr::from([10, 0, 0, 200])), ..self.spec(1) };
+        executor(&self.endpoint(), other()).create(&theirs, &mut Gate::open()).expect("it is made");
     }
 
     fn check_foreign(&self, seen: &Foreign) {
@@ -178,11 +179,12 @@ fn a_token_of_an_instance_that_has_ended_makes_another() {
 #[test]
 fn what_a_provider_says_is_told_apart_and_no_secret_with_it() {
     let server = Server::start();
-    let cases: [(u16, &'static str, fn(&MachineError) -> bool); 8] = [
+    let cases: [(u16, &'static str, fn(&MachineError) -> bool); 9] = [
         (403, "UnauthorizedOperation", |error| matches!(error, MachineError::Denied { .. })),
         (401, "AuthFailure", |error| matches!(error, MachineError::Denied { .. })),
         (400, "InstanceLimitExceeded", |error| matches!(error, MachineError::Quota { vm: VmId(1), .. })),
         (400, "VcpuLimitExceeded", |error| matches!(error, MachineError::Quota { .. })),
+        (400, "InvalidIPAddress.InUse", |error| matches!(error, MachineError::Quota { .. })),
         (503, "RequestLimitExceeded", |error| matches!(error, MachineError::Throttled { .. })),
         (400, "InvalidAMIID.NotFound", |error| matches!(error, MachineError::Missing { kind: "image", .. })),
         (500, "InternalError", |error| matches!(error, MachineError::Unreachable { .. })),
@@ -213,6 +215,40 @@ fn what_a_provider_says_is_told_apart_and_no_secret_with_it() {
 }
 
 #[test]
+fn an_instance_has_the_address_that_was_asked_for_or_is_found_out() {
+    let server = Server::start();
+    let v6 = MachineSpec { address: Some("fd00:20::7".parse().unwrap()), ..server.spec(1) };
+    server.connect().create(&v6, &mut Gate::open()).unwrap();
+    let seen = server.connect().list().unwrap();
+    let given: Vec<String> = seen.machines[&VmId(1)].addresses.iter().map(IpAddr::to_string).collect();
+    assert_eq!(given, ["10.0.0.250", "fd00:20::7"], "one that was asked for, and one that every instance has");
+    // Somebody else's instance has it.
+    let mut taken = server.spec(2);
+    taken.address = Some(IpAddr::from([10, 0, 0, 250]));
+    let error = server.connect().create(&taken, &mut Gate::open()).unwrap_err();
+    assert!(matches!(&error, MachineError::Quota { vm: VmId(2), .. }), "{error:?}");
+    assert!(error.to_string().contains("InvalidIPAddress.InUse"), "{error}");
+    assert_eq!(server.leftovers().len(), 1);
+    // A server that gives what it likes: said now, and whenever it is asked again; and it makes no further one.
+    server.state().ignore_addresses = true;
+    for what in ["made", "there"] {
+        let error = server.connect().create(&server.spec(3), &mut Gate::open()).unwrap_err();
+        assert!(matches!(&error, MachineError::NotVerified { vm: VmId(3), .. }), "{what}: {error:?}");
+        let said = error.to_string();
+        assert!(said.contains("has 10.0.0.251, and was to have 10.0.0.13"), "{what}: {said}");
+    }
+    // And one that does not tell what it gave.
+    server.state().hide_addresses = true;
+    let error = server.connect().create(&server.spec(4), &mut Gate::open()).unwrap_err();
+    assert!(error.to_string().contains("has no address that is told, and was to have 10.0.0.14"), "{error}");
+    assert_eq!(server.leftovers().len(), 3);
+    for vm in 1..=4 {
+        server.connect().remove(VmId(vm), &mut Gate::open()).unwrap();
+    }
+    assert!(server.leftovers().is_empty());
+}
+
+#[test]
 fn tags_that_were_lost_are_mended_or_make_an_instance_nobodys() {
     let server = Server::start();
     let mut executor = server.connect();
@@ -238,81 +274,14 @@ fn tags_that_were_lost_are_mended_or_make_an_instance_nobodys() {
     assert!(error.to_string().contains("forebay:spec"), "{error}");
 }
 
-/// What is installed: moto, and what its server needs of all that its own list of extras would bring.
-const MOTO: [&str; 3] = ["moto[ec2]==5.2.1", "flask==3.1.3", "flask-cors==6.0.5"];
-/// How long each step of that may take \[s\]; half a minute is usual.
-const INSTALLED_WITHIN: &str = "240";
-
-/// moto's server, in an environment of Python that is kept beside what is built.
-struct Moto {
-    child: Child,
-    endpoint: String,
-}
-
-impl Moto {
-    /// Starts it; `None` where it cannot be had.
-    fn start() -> Option<Moto> {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("moto");
-        let python = folder.join("bin/python");
-        let has_moto =
-            || Command::new(&python).args(["-c", "import moto.server"]).output().is_ok_and(|o| o.status.success());
-        let run = |program: &Path, arguments: &[&str]| {
-            Command::new("timeout")
-                .arg(INSTALLED_WITHIN)
-                .arg(program)
-                .args(arguments)
-                .output()
-                .is_ok_and(|output| output.status.success())
-        };
-        if !has_moto() {
-            let made = run(Path::new("python3"), &["-m", "venv", folder.to_str().unwrap()])
-                && run(&python, &[&["-m", "pip", "install", "-q"], &MOTO[..]].concat());
-            if !made || !has_moto() {
-                return None;
-            }
-        }
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let log = File::create(folder.join("log")).unwrap();
-        let child = Command::new("setpriv")
-            .args(["--pdeathsig", "TERM"])
-            .arg(&python)
-            .args(["-m", "moto.server", "-H", "127.0.0.1", "-p", &port.to_string()])
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let moto = Moto { child, endpoint: format!("http://127.0.0.1:{port}") };
-        let begun = Instant::now();
-        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(begun.elapsed() < Duration::from_secs(120), "moto does not answer");
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        Some(moto)
-    }
-}
-
-impl Drop for Moto {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 #[test]
 #[ignore = "needs python3-venv and moto from a Python package index"]
 fn another_servers_words_are_understood() {
     if !lab::have(&["python3", "setpriv"]) {
         return;
     }
-    let Some(moto) = Moto::start() else {
-        let required = std::env::var_os("FOREBAY_SERVERS").is_some_and(|value| value == "required");
-        assert!(!required, "moto cannot be installed, and FOREBAY_SERVERS=required");
-        eprintln!("NOT TESTED: moto cannot be installed");
-        return;
-    };
-    // One of the images that it knows from the start.
-    let spec = |vm| spec(vm, "ami-0cc293023f983ed53");
+    let Some(moto) = Moto::start_or_say() else { return };
+    let spec = |vm| spec(vm, moto::IMAGE);
     let mut theirs = executor(&moto.endpoint, other());
     theirs.create(&spec(1), &mut Gate::open()).unwrap();
     let mut ours = executor(&moto.endpoint, owner());
@@ -341,4 +310,65 @@ fn another_servers_words_are_understood() {
     }
     assert!(ours.list().unwrap().machines.is_empty());
     assert_eq!(theirs.list().unwrap().machines.len(), 1);
+}
+
+#[test]
+#[ignore = "needs python3-venv and moto from a Python package index"]
+fn another_server_gives_the_address_that_is_asked_for_and_one_that_does_not_is_found_out() {
+    if !lab::have(&["python3", "setpriv"]) {
+        return;
+    }
+    let Some(moto) = Moto::start_or_say() else { return };
+    let within = |subnet: String| Ec2Region { subnet: Some(subnet), ..region(&moto.endpoint) };
+    let mut ours = Ec2Executor::new(within(moto.subnet("10.9.0.0/24")), owner()).unwrap();
+    let at = |vm, address: &str| {
+        let address: IpAddr = address.parse().unwrap();
+        MachineSpec { address: Some(address), ..spec(vm, moto::IMAGE) }
+    };
+    for (vm, address) in [(1, "10.9.0.21"), (2, "10.9.0.200")] {
+        for writes in [1, 0] {
+            assert_eq!(ours.create(&at(vm, address), &mut Gate::open()).unwrap().writes, writes);
+        }
+        let seen = ours.list().unwrap();
+        assert!(seen.machines[&VmId(vm)].addresses.iter().eq(&[address.parse::<IpAddr>().unwrap()]), "{seen:?}");
+    }
+    // It has no words for an address that is taken, and breaks off; nothing is made.
+    let error = ours.create(&at(3, "10.9.0.21"), &mut Gate::open()).unwrap_err();
+    assert!(matches!(error, MachineError::Unreachable { .. }), "{error}");
+    assert_eq!(ours.list().unwrap().machines.len(), 2);
+    // It knows nothing of addresses of IPv6.
+    for _ in 0..2 {
+        let error = ours.create(&at(4, "fd00:9::4"), &mut Gate::open()).unwrap_err();
+        assert!(matches!(error, MachineError::NotVerified { vm: VmId(4), .. }), "{error}");
+        println!("   {error}");
+    }
+    assert_eq!(ours.list().unwrap().machines.len(), 3);
+    for vm in [1, 2, 4] {
+        ours.remove(VmId(vm), &mut Gate::open()).unwrap();
+    }
+    assert!(ours.list().unwrap().machines.is_empty());
+}
+
+#[test]
+#[ignore = "needs python3-venv and moto from a Python package index"]
+fn another_server_finds_signatures_right_and_no_others() {
+    if !lab::have(&["python3", "setpriv"]) {
+        return;
+    }
+    let Some(moto) = Moto::start_or_say() else { return };
+    let (key, secret) = moto.lock();
+    let signed = |key: &str, secret: &str| {
+        let credentials = Credentials::fixed(key, secret);
+        Ec2Executor::new(Ec2Region { credentials, ..region(&moto.endpoint) }, owner()).unwrap()
+    };
+    let mut ours = signed(&key, &secret);
+    assert!(ours.list().unwrap().machines.is_empty());
+    ours.create(&spec(1, moto::IMAGE), &mut Gate::open()).unwrap();
+    for (key, secret) in [(key.as_str(), "hunter2"), ("AKID", secret.as_str())] {
+        let error = signed(key, secret).list().unwrap_err();
+        assert!(matches!(error, MachineError::Denied { .. }), "{error:?}");
+        println!("   {error}");
+        assert!(!error.to_string().contains(secret), "{error}");
+    }
+    ours.remove(VmId(1), &mut Gate::open()).unwrap();
 }

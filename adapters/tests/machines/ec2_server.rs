@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 
@@ -28,6 +28,9 @@ pub(crate) struct State {
     pub(crate) lose_reply: bool,
     /// Terminated instances are no more shown.
     pub(crate) forget_dead: bool,
+    /// Gives instances whatever addresses it likes, or does not tell which.
+    pub(crate) ignore_addresses: bool,
+    pub(crate) hide_addresses: bool,
     /// Answers so many creations before what was created shows.
     pub(crate) hide: bool,
     pub(crate) requests: Vec<BTreeMap<String, String>>,
@@ -40,6 +43,8 @@ pub(crate) struct Instance {
     pub(crate) state: &'static str,
     pub(crate) tags: BTreeMap<String, String>,
     pub(crate) user_data: String,
+    /// Of IPv4, and of IPv6 where one was asked for.
+    pub(crate) addresses: (Ipv4Addr, Option<Ipv6Addr>),
 }
 
 impl Server {
@@ -130,6 +135,26 @@ fn decoded(text: &str) -> String {
 }
 
 impl State {
+    /// Those that a new instance gets.
+    fn addresses(
+        &self,
+        form: &BTreeMap<String, String>,
+    ) -> Result<(Ipv4Addr, Option<Ipv6Addr>), (u16, &'static str, String)> {
+        let there = || self.instances.iter().filter(|instance| instance.state != "terminated");
+        let is_free = |address: &Ipv4Addr| there().all(|instance| instance.addresses.0 != *address);
+        let any = || (250..).map(|last| Ipv4Addr::new(10, 0, 0, last)).find(is_free).expect("one is free");
+        if self.ignore_addresses {
+            return Ok((any(), None));
+        }
+        let v6 = form.get("Ipv6Address.1.Ipv6Address").map(|text| text.parse().unwrap());
+        let v4: Ipv4Addr = form.get("PrivateIpAddress").map_or_else(any, |text| text.parse().unwrap());
+        if is_free(&v4) {
+            Ok((v4, v6))
+        } else {
+            Err((400, "InvalidIPAddress.InUse", format!("Address {v4} is in use.")))
+        }
+    }
+
     fn answer(&mut self, form: &BTreeMap<String, String>) -> Result<String, (u16, &'static str, String)> {
         if let Some((status, code, message)) = self.refuse.take() {
             return Err((status, code, message.to_owned()));
@@ -155,12 +180,13 @@ impl State {
                         let tags = (1..).map_while(|at| Some((tag(at, "Key")?.clone(), tag(at, "Value")?.clone())));
                         let id = format!("i-{:08x}", self.instances.len());
                         let (tags, user_data) = (tags.collect(), get("UserData").clone());
-                        self.instances.push(Instance { id, state: "pending", tags, user_data });
+                        let addresses = self.addresses(form)?;
+                        self.instances.push(Instance { id, state: "pending", tags, user_data, addresses });
                         self.tokens.insert(token, (form.clone(), self.instances.len() - 1));
                         self.instances.len() - 1
                     }
                 };
-                Ok(format!("<R><instancesSet>{}</instancesSet></R>", self.instances[at].shown(at)))
+                Ok(format!("<R><instancesSet>{}</instancesSet></R>", self.shown(at)))
             }
             "DescribeInstances" => {
                 let filters: Vec<(&str, &str)> = (1..)
@@ -178,9 +204,8 @@ impl State {
                 let from: usize = get("NextToken").parse().unwrap_or(0);
                 let found: Vec<usize> = (0..self.instances.len()).filter(|at| lets(&self.instances[*at])).collect();
                 let page = found.iter().skip(from).take(PAGE);
-                let items: String = page
-                    .map(|at| format!("<item><instancesSet>{}</instancesSet></item>", self.instances[*at].shown(*at)))
-                    .collect();
+                let items: String =
+                    page.map(|at| format!("<item><instancesSet>{}</instancesSet></item>", self.shown(*at))).collect();
                 let next = from + PAGE;
                 let more = if next < found.len() { format!("<nextToken>{next}</nextToken>") } else { String::new() };
                 // What was starting runs when it is looked at again.
@@ -212,16 +237,29 @@ impl State {
     }
 }
 
-impl Instance {
+impl State {
     fn shown(&self, at: usize) -> String {
-        let tags = self.tags.iter().map(|(key, value)| format!("<item><key>{key}</key><value>{value}</value></item>"));
+        let instance = &self.instances[at];
+        let (v4, v6) = &instance.addresses;
+        let addresses = if self.hide_addresses {
+            String::new()
+        } else {
+            let v6 = v6.iter().map(|v6| format!("<item><ipv6Address>{v6}</ipv6Address></item>")).collect::<String>();
+            format!(
+                "<privateIpAddress>{v4}</privateIpAddress><networkInterfaceSet><item><privateIpAddressesSet><item>\
+                 <privateIpAddress>{v4}</privateIpAddress></item></privateIpAddressesSet>\
+                 <ipv6AddressesSet>{v6}</ipv6AddressesSet></item></networkInterfaceSet>"
+            )
+        };
+        let tags =
+            instance.tags.iter().map(|(key, value)| format!("<item><key>{key}</key><value>{value}</value></item>"));
         let tags: String = tags.collect();
-        let (id, state) = (&self.id, self.state);
+        let (id, state) = (&instance.id, instance.state);
         format!(
             "<item><instanceId>{id}</instanceId><instanceState><name>{state}</name></instanceState>\
              <instanceType>t3.micro</instanceType>\
              <cpuOptions><coreCount>2</coreCount><threadsPerCore>2</threadsPerCore></cpuOptions>\
-             <placement><availabilityZone>zone-a</availabilityZone></placement>\
+             <placement><availabilityZone>zone-a</availabilityZone></placement>{addresses}\
              <launchTime>2026-01-01T00:{:02}:{:02}.000Z</launchTime><tagSet>{tags}</tagSet></item>",
             at / 60 % 60,
             at % 60

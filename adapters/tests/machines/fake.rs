@@ -1,6 +1,7 @@
 //! The hypervisor in memory, held against the suite, and what it does with its faults.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use forebay_adapters::machines::fake::{ALL, FakeExecutor, FakeHypervisor, FakeView, Fault};
 use forebay_adapters::machines::{
@@ -22,6 +23,7 @@ const FEW: MachineCapabilities = MachineCapabilities {
     paused_creation: false,
     configuration: false,
     ports: false,
+    addresses: true,
     ..ALL
 };
 
@@ -63,6 +65,7 @@ impl Rig for Memory {
             memory: Bytes(64 << 20),
             image: Image::Provider { image: "image".to_owned(), kind: "small".to_owned() },
             ports: if self.can.ports { vec![port] } else { Vec::new() },
+            address: self.can.addresses.then(|| IpAddr::from([10, 0, 0, vm as u8])),
             configuration: self.can.configuration.then_some(configuration),
             paused: false,
         }
@@ -161,6 +164,14 @@ fn what_was_accepted_and_not_done_is_noticed() {
         assert!(matches!(error, MachineError::NotVerified { vm: VmId(1), .. }), "{error:?}");
     }
     memory.create(1).unwrap();
+    let few = Memory::new(FEW);
+    few.hypervisor.fail_next([Fault::OtherAddress]);
+    for _ in 0..2 {
+        let error = few.create(1).unwrap_err();
+        assert!(matches!(error, MachineError::NotVerified { vm: VmId(1), .. }), "{error:?}");
+    }
+    let given = &few.connect().list().unwrap().machines[&VmId(1)].addresses;
+    assert!(given.len() == 1 && !given.contains(&IpAddr::from([10, 0, 0, 1])), "{given:?}");
     type Ask = fn(&mut dyn MachineExecutor) -> Result<forebay_adapters::machines::Done, MachineError>;
     let asks: [Ask; 2] = [
         |executor| executor.destroy(VmId(1), &mut Gate::open()),

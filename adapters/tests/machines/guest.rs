@@ -146,6 +146,7 @@ pub(crate) fn spec() -> MachineSpec {
         memory: Bytes(160 << 20),
         image: Image::Kernel { kernel, initrd: Some(initrd), command_line },
         ports: vec![port],
+        address: None,
         configuration: Some(configuration),
         paused: false,
     }

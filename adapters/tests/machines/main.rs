@@ -18,5 +18,7 @@ mod lab;
 mod libvirt;
 #[cfg(feature = "libvirt")]
 mod libvirt_daemon;
+#[cfg(feature = "ec2")]
+mod moto;
 mod qemu;
 mod views;

@@ -111,6 +111,7 @@ impl Rig for Host {
             memory: Bytes(32 << 20),
             image: Image::Disk { base: self.folder.path().join("base.raw"), format: DiskFormat::Raw },
             ports: vec![port],
+            address: None,
             configuration: Some(configuration),
             paused: false,
         }

@@ -48,7 +48,6 @@ pub(super) fn run(options: &LiveOptions) -> Result<Answer, Failure> {
                 .to_owned(),
         ));
     }
-    refuse_providers(&production)?;
     let knowledge = Knowledge::default();
     let config = Release::confine(&production.mandates, &production.topology, &production.controller);
     let policy = policy::build(&production.policy, &config, &production.topology, &knowledge)?;
@@ -134,23 +133,6 @@ impl Drop for EndOnDrop {
         self.0.store(true, Ordering::SeqCst);
         self.1.store(true, Ordering::SeqCst);
     }
-}
-
-/// Machines of a provider have addresses that it does not tell us yet: they could be made, and neither asked nor answered.
-fn refuse_providers(production: &Production) -> Result<(), Failure> {
-    let topology = &production.topology;
-    for (index, host) in topology.hosts.iter().enumerate() {
-        let classes = (0..topology.classes.len()).map(forebay_world::ClassId::at);
-        let may_write = classes.into_iter().any(|class| production.mandate(host.region, class).may_write());
-        let hypervisor = production.hypervisor(forebay_world::HostId::at(index));
-        if may_write && hypervisor.is_some_and(|hypervisor| hypervisor.is_provider()) {
-            return Err(Failure::Other(
-                anyhow!("host {}: machines of a provider cannot be live yet: their addresses are not known", host.name),
-                "set the cells of its region to shadow or off".to_owned(),
-            ));
-        }
-    }
-    Ok(())
 }
 
 /// Closed by a file in the state folder, or by SIGUSR1.

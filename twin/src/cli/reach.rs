@@ -104,7 +104,7 @@ fn targets(production: &Arc<Production>) -> Vec<Target> {
         let (hypervisor, owner) = (hosted.hypervisor.clone(), production.owner.clone());
         let ask = move || {
             let mut view = hypervisor.view(&owner).map_err(|error| unreached(&error, error.hint()))?;
-            let seen = view.list().map_err(|error| unreached(&error, ""))?;
+            let seen = view.list().map_err(|error| Unreached { what: hypervisor.told(&error), hint: String::new() })?;
             Ok(format!("{} machines of {owner}, {} others", seen.machines.len(), seen.foreign.len()))
         };
         add("hypervisor", hosted.hypervisor.name(), Box::new(ask));

@@ -52,6 +52,8 @@ pub struct Rollout {
     written: BTreeMap<VmId, Course>,
     addresses: Addresses,
     breakers: BTreeMap<Lane, Breaker>,
+    /// What kind of order failed last, by lane, where nothing has succeeded since.
+    failed: BTreeMap<Lane, Kind>,
     in_flight: BTreeMap<Lane, InFlight>,
     /// What was last asked of a lane that is about many machines.
     asked: BTreeMap<Lane, Asked>,
@@ -206,6 +208,7 @@ impl Rollout {
             courses,
             addresses,
             breakers: BTreeMap::new(),
+            failed: BTreeMap::new(),
             in_flight: BTreeMap::new(),
             asked: BTreeMap::new(),
             excluded_at: BTreeMap::new(),
@@ -331,6 +334,7 @@ impl Rollout {
 
     fn succeed(&mut self, lane: Lane, order: InFlight, at: Timestamp) {
         self.breakers.remove(&lane);
+        self.failed.remove(&lane);
         self.stopped.remove(&lane);
         let wait = self.limits.retry_first;
         if let Some(asked) = self.asked.get_mut(&lane) {
@@ -355,6 +359,7 @@ impl Rollout {
     fn fail(&mut self, lane: Lane, order: InFlight, failure: Failure, why: &str, at: Timestamp) {
         if failure != Failure::Stopped && order.kind != Kind::Warm {
             self.breakers.entry(lane).or_default().fail(at, &self.limits);
+            self.failed.insert(lane, order.kind);
         }
         let first = self.limits.retry_first;
         if let Some(asked) = self.asked.get_mut(&lane) {

@@ -84,8 +84,9 @@ impl MachineHands {
 impl Hand for MachineHands {
     fn look(&mut self) {
         let at = (self.clock)();
+        let hypervisor = &self.production.hypervisors[self.index].hypervisor;
         let seen = open(&mut self.executor, &mut self.opener)
-            .and_then(|executor| look_at_hypervisor(&mut **executor).map_err(|error| error.to_string()));
+            .and_then(|executor| look_at_hypervisor(&mut **executor).map_err(|error| hypervisor.told(&error)));
         if seen.is_err() {
             self.executor = None;
         }
@@ -127,7 +128,7 @@ impl Hand for MachineHands {
                 if matches!(error, MachineError::Unreachable { .. }) {
                     self.executor = None;
                 }
-                Did::failed(failure, error)
+                Did::failed(failure, self.production.hypervisors[self.index].hypervisor.told(&error))
             }
         }
     }

@@ -32,7 +32,8 @@ pub(super) fn machine(
     let image = production.image(planned.flavour).ok_or("no image is given for its flavour")?;
     let boots =
         image.image(hypervisor.is_provider(), &filling).ok_or("its flavour has no image for this hypervisor")?;
-    let attachment = network.bridge.as_ref().map(|bridge| match bridge {
+    let bridge = network.bridge.as_ref().filter(|_| !hypervisor.is_provider());
+    let attachment = bridge.map(|bridge| match bridge {
         Bridge::Kernel(bridge) => Attachment::Bridge(bridge.clone()),
         Bridge::OpenVswitch(bridge) => {
             Attachment::OpenVswitch { bridge: bridge.clone(), interface: production.owner.uuid_of(vm) }
@@ -42,7 +43,8 @@ pub(super) fn machine(
     let ports: Vec<MachinePort> = attachment.map(port).into_iter().collect();
     let configuration = image.user_data(&filling).map(|user_data| Configuration {
         user_data,
-        network: filling.address.map(|(address, length, gateway)| {
+        // Whoever is given an address by the network is told it by the network.
+        network: filling.address.filter(|_| !hypervisor.is_provider()).map(|(address, length, gateway)| {
             let mac = names.mac(vm);
             let route = gateway.map_or(String::new(), |gateway| {
                 let to = if gateway.is_ipv4() { "0.0.0.0/0" } else { "::/0" };
@@ -64,6 +66,7 @@ pub(super) fn machine(
         memory: flavour.memory,
         image: boots,
         ports,
+        address: hypervisor.is_provider().then_some(address),
         configuration,
         paused,
     })

@@ -2,13 +2,14 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use forebay_adapters::machines::fake::{FakeExecutor, FakeHypervisor};
+use forebay_adapters::machines::fake::{FakeExecutor, FakeHypervisor, Fault};
 use forebay_adapters::machines::{self, MachineExecutor, MachineState, MachineView};
 use forebay_adapters::probe::Health;
 use forebay_adapters::slices::fake::{FakeExecutor as FakeSlices, FakeSwitch};
@@ -156,14 +157,42 @@ struct Lab {
     log: Rc<RefCell<Vec<String>>>,
 }
 
+/// What a provider's executor can do.
+const CLOUD: machines::MachineCapabilities = machines::MachineCapabilities {
+    graceful_stop: false,
+    statistics: false,
+    paused_creation: false,
+    ports: false,
+    addresses: true,
+    restart: false,
+    ..machines::fake::ALL
+};
+
 impl Lab {
     fn new(regions: usize, classes: usize, more: &str) -> Lab {
         Lab::with_hosts(regions, 2, classes, more)
     }
 
     fn with_hosts(regions: usize, hosts: usize, classes: usize, more: &str) -> Lab {
-        let text = file(regions, hosts, classes, more);
-        let production = Production::from_text("test.toml", &text, Path::new("/nonexistent"))
+        Lab::of(&file(regions, hosts, classes, more))
+    }
+
+    /// One region of a cloud with one class: nobody makes slices there, and nothing is attached to a bridge.
+    fn cloud(more: &str) -> Lab {
+        let text = file(1, 2, 1, more);
+        let executor = text.lines().find(|line| line.starts_with("executor = ")).unwrap();
+        let text = text
+            .replace(executor, "")
+            .replace("kernel = \"/boot/vmlinuz\"", "provider_image = \"ami-1\"\nprovider_kind = \"t3.micro\"")
+            .replace(
+                "kind = \"qemu\"\nacceleration = \"tcg\"",
+                "kind = \"ec2\"\nendpoint = \"https://ec2.example\"\nregion = \"eu\"\nsubnet = \"subnet-1\"",
+            );
+        Lab::of(&text)
+    }
+
+    fn of(text: &str) -> Lab {
+        let production = Production::from_text("test.toml", text, Path::new("/nonexistent"))
             .unwrap_or_else(|error| panic!("{error}"));
         let cells = production.topology.cells();
         Lab {
@@ -194,8 +223,10 @@ impl Lab {
         });
         let hand = |index: usize, hypervisor: &FakeHypervisor| -> Box<dyn Hand> {
             let (hypervisor, owner) = (hypervisor.clone(), production.owner.clone());
+            let is_provider = production.hypervisors[index].hypervisor.is_provider();
+            let can = if is_provider { CLOUD } else { machines::fake::ALL };
             let opener: Opener<Box<dyn MachineExecutor>> =
-                Box::new(move || Ok(Box::new(FakeExecutor::connect(&hypervisor, owner.clone(), machines::fake::ALL))));
+                Box::new(move || Ok(Box::new(FakeExecutor::connect(&hypervisor, owner.clone(), can))));
             let hands = MachineHands::new(
                 index,
                 Arc::clone(&production),
@@ -207,6 +238,7 @@ impl Lab {
             Box::new(hands)
         };
         let link = |region: usize, switch: &FakeSwitch| -> Option<Box<dyn Hand>> {
+            production.networks[region].as_ref()?.executor.as_ref()?;
             let switch = switch.clone();
             let opener: Opener<Box<dyn SliceExecutor>> =
                 Box::new(move || Ok(Box::new(FakeSlices::connect(&switch, Capabilities::ALL))));
@@ -289,12 +321,17 @@ impl Lab {
     }
 
     fn answered(&self) -> usize {
+        self.answers().len()
+    }
+
+    /// Addresses that clients are told.
+    fn answers(&self) -> BTreeSet<IpAddr> {
         let answering = self.production.answering.as_ref().unwrap();
         let options = ZoneOptions::new(answering.zone.clone(), self.production.owner.as_str());
         let mut view = FakeAnswers::connect(&self.server, steering::fake::ALL, options).unwrap();
         let standing = SteeringView::read(&mut view).unwrap();
         let can = view.capabilities();
-        standing.names.values().flat_map(|name| name.addresses(&can)).collect::<BTreeSet<_>>().len()
+        standing.names.values().flat_map(|name| name.addresses(&can)).collect()
     }
 
     fn ports(&self) -> usize {
@@ -341,6 +378,78 @@ fn machines_come_serve_and_go_and_nothing_is_left() {
     let standing = SliceView::read(&mut FakeSlices::connect(&lab.switches[0], Capabilities::ALL)).unwrap();
     assert!(standing.is_empty(), "{standing:?}");
     assert!(world.book().memory().courses.is_empty());
+}
+
+/// Addresses that a hypervisor gave its machines.
+fn given(lab: &Lab) -> BTreeSet<IpAddr> {
+    let owner = lab.production.owner.clone();
+    let mut view = machines::fake::FakeView::connect(&lab.hypervisors[0], owner, CLOUD);
+    view.list().unwrap().machines.into_values().flat_map(|machine| machine.addresses).collect()
+}
+
+#[test]
+fn machines_of_a_cloud_are_given_the_addresses_that_clients_are_told() {
+    let lab = Lab::cloud(LIVE);
+    let pool = lab.production.network(RegionId(0)).unwrap().addresses.clone().unwrap();
+    let (mut world, mut controller) = lab.world(Book::unkept());
+    lab.tell(3);
+    lab.run(&mut world, &mut controller, 90);
+    let given = given(&lab);
+    assert!(given.len() == 3 && given.iter().all(|address| pool.has(*address)), "{given:?}");
+    assert_eq!(lab.answers(), given);
+    let seen = world.observe().unwrap();
+    assert!(seen.vms.len() == 3 && seen.vms.iter().all(|vm| vm.state == VmState::Ready), "{:?}", seen.vms);
+    assert!(seen.slices.is_empty() && seen.coverage == 1.0, "{seen:?}");
+    assert_eq!(lab.switches[0].writes(), 0);
+    lab.tell(0);
+    lab.run(&mut world, &mut controller, 700);
+    assert_eq!((lab.machines().len(), lab.answered()), (0, 0));
+    assert!(world.book().memory().courses.is_empty());
+}
+
+/// Somebody answers at the address that a machine was to have and has not.
+#[test]
+fn a_machine_that_has_another_address_than_it_was_given_gets_no_clients_and_is_replaced() {
+    let lab = Lab::cloud(&LIVE.replace("[live]", "[live]\nboot_deadline = \"2 min\""));
+    let (mut world, mut controller) = lab.world(Book::unkept());
+    lab.tell(1);
+    lab.hypervisors[0].fail_next([Fault::OtherAddress]);
+    lab.run(&mut world, &mut controller, 90);
+    let other: IpAddr = [203, 0, 113, 255].into();
+    assert_eq!((given(&lab), lab.answered()), ([other].into(), 0));
+    let said: Vec<Remark> = world.take_remarks();
+    let is_told = |remark: &Remark| matches!(remark, Remark::Order { why, .. } if why.contains("203.0.113.255"));
+    assert!(said.iter().any(is_told), "{said:?}");
+    lab.run(&mut world, &mut controller, 200);
+    assert_eq!((lab.machines().len(), lab.answered()), (1, 1), "another has its place");
+    assert!(!given(&lab).contains(&other));
+    assert_eq!(lab.answers(), given(&lab));
+}
+
+#[test]
+fn a_quota_is_told_and_what_serves_stays() {
+    let lab = Lab::cloud(LIVE);
+    let (mut world, mut controller) = lab.world(Book::unkept());
+    lab.tell(1);
+    lab.run(&mut world, &mut controller, 60);
+    let first = given(&lab);
+    lab.hypervisors[0].set_room(1);
+    lab.tell(2);
+    let before = world.counts().orders["create"];
+    for _ in 0..15 {
+        lab.run(&mut world, &mut controller, 60);
+        assert_eq!((given(&lab), lab.answers()), (first.clone(), first.clone()));
+    }
+    // On each of two hosts five tries within half a minute, and one a minute then.
+    let tries = world.counts().orders["create"] - before;
+    assert!((10..=38).contains(&tries), "{tries} tries in a quarter of an hour");
+    let said = world.take_remarks();
+    let is_told = |remark: &Remark| matches!(remark, Remark::Order { why, .. } if why.contains("no room for vm-"));
+    assert_eq!(said.iter().filter(|remark| is_told(remark)).count() as u64, tries, "{said:?}");
+    lab.hypervisors[0].set_room(9);
+    lab.run(&mut world, &mut controller, 150);
+    assert_eq!((lab.machines().len(), lab.answered()), (2, 2));
+    assert!(lab.answers().is_superset(&first));
 }
 
 #[test]

@@ -134,6 +134,20 @@ impl Hypervisor {
         }
     }
 
+    /// An error of its, for people: where it does not let us in, with the place of what was asked with.
+    pub fn told(&self, error: &MachineError) -> String {
+        match (self, error) {
+            (Hypervisor::Ec2 { credentials, .. }, MachineError::Denied { .. }) => {
+                let place = credentials.as_ref().map_or_else(
+                    || "the environment (AWS_ACCESS_KEY_ID)".to_owned(),
+                    |(file, profile)| format!("profile {profile} of {}", file.display()),
+                );
+                format!("{error}; its credentials are those of {place}")
+            }
+            _ => error.to_string(),
+        }
+    }
+
     /// Opens it for writing.
     ///
     /// # Errors

@@ -47,9 +47,11 @@ impl MachineImage {
         if provider { self.provider.is_some() } else { self.local.is_some() }
     }
 
-    /// Whether a fact of the machine is filled in somewhere.
-    pub fn uses(&self, word: &str) -> bool {
-        self.user_data.iter().chain(&self.command_line).any(|template| template.uses(word))
+    /// Whether a fact of the machine is filled in somewhere, on a provider's hypervisors or on ours.
+    pub fn uses(&self, word: &str, of_provider: bool) -> bool {
+        // Images of providers bring command lines of their own.
+        let command_line = self.command_line.iter().filter(|_| !of_provider);
+        self.user_data.iter().chain(command_line).any(|template| template.uses(word))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use forebay_adapters::Prefix;
 use forebay_world::{ClassId, FlavourId, RegionId};
 
 use super::spec::ProductionSpec;
@@ -17,12 +18,9 @@ pub(super) fn check(production: &Production, spec: &ProductionSpec, findings: &m
         topology.cell_ids().filter(|(region, class)| production.mandate(*region, *class).may_write()).collect();
     let regions: BTreeSet<RegionId> = written.iter().map(|(region, _)| *region).collect();
     let classes: BTreeSet<ClassId> = written.iter().map(|(_, class)| *class).collect();
-    // Whether machines of ours, and of providers, are made anywhere.
-    let mut kinds = [false, false];
-    for region in &regions {
-        let of_region = check_region(*region, production, spec, findings);
-        kinds = [kinds[0] || of_region[0], kinds[1] || of_region[1]];
-    }
+    // Whether machines of ours, and of providers, are made in each of them.
+    let kinds: Vec<(RegionId, [bool; 2])> =
+        regions.iter().map(|region| (*region, check_region(*region, production, spec, findings))).collect();
     for class in &classes {
         if production.health_of(*class).is_none() {
             let name = &topology.class(*class).name;
@@ -47,7 +45,7 @@ pub(super) fn check(production: &Production, spec: &ProductionSpec, findings: &m
     let flavours: BTreeSet<FlavourId> =
         classes.iter().flat_map(|class| production.market.allowed[class.index()].iter().copied()).collect();
     for flavour in flavours {
-        check_flavour(flavour, kinds, &regions, production, spec, findings);
+        check_flavour(flavour, &kinds, production, spec, findings);
     }
 }
 
@@ -153,6 +151,13 @@ fn check_region(
                 );
             }
         }
+    } else if kinds[1] && network.is_none_or(|network| network.addresses.is_none()) {
+        findings.add(
+            place.clone(),
+            format!("region \"{name}\" may be written, and its machines have no `addresses`"),
+            "a provider is told which address of its subnet each machine gets",
+            format!("add `[network.{name}]` with the subnet's network: `addresses = \"10.20.0.0/24\"`"),
+        );
     }
     if ovs_missing {
         findings.add(
@@ -168,8 +173,7 @@ fn check_region(
 /// That machines of a flavour boot wherever they may be made, and that all that is filled in is known.
 fn check_flavour(
     flavour: FlavourId,
-    kinds: [bool; 2],
-    regions: &BTreeSet<RegionId>,
+    kinds: &[(RegionId, [bool; 2])],
     production: &Production,
     spec: &ProductionSpec,
     findings: &mut Findings,
@@ -178,8 +182,12 @@ fn check_flavour(
     let place = spec.flavour[flavour.index()].get_ref().name.span();
     let image = production.image(flavour);
     for (of_provider, needed, example) in [
-        (false, kinds[0], "disk = \"/var/lib/forebay/images/edge.qcow2\""),
-        (true, kinds[1], "provider_image = \"ami-0a1b2c3d\"` and `provider_kind = \"t3.medium\""),
+        (false, kinds.iter().any(|(_, of)| of[0]), "disk = \"/var/lib/forebay/images/edge.qcow2\""),
+        (
+            true,
+            kinds.iter().any(|(_, of)| of[1]),
+            "provider_image = \"ami-0a1b2c3d\"` and `provider_kind = \"t3.medium\"",
+        ),
     ] {
         if needed && !image.is_some_and(|image| image.is_for(of_provider)) {
             let hosts = if of_provider { "a provider" } else { "hosts of ours" };
@@ -192,19 +200,10 @@ fn check_flavour(
         }
     }
     let Some(image) = image else { return };
-    if kinds[1]
-        && let Some(word) = ["address", "prefix_length", "gateway"].into_iter().find(|word| image.uses(word))
-    {
-        findings.add(
-            place.clone(),
-            format!("image of flavour \"{name}\": {{{word}}} is not known on a provider"),
-            "a provider gives addresses by itself",
-            "leave it out, or give the provider's machines a flavour of their own",
-        );
-    }
-    for region in regions {
+    for (region, kinds) in kinds {
         let pool = production.network(*region).and_then(|network| network.addresses.as_ref());
-        if kinds[0] && image.uses("gateway") && pool.is_some_and(|pool| pool.gateway().is_none()) {
+        let is_used = [false, true].into_iter().any(|of| kinds[usize::from(of)] && image.uses("gateway", of));
+        if is_used && pool.is_some_and(|pool| pool.gateway().is_none()) {
             let region = &production.topology.region(*region).name;
             findings.add(
                 place.clone(),
@@ -238,6 +237,7 @@ pub(super) fn remarks(production: &Production) -> Vec<String> {
             remarks.push(format!("region {}: nobody makes the slices of its access link ([network.{0}])", region.name));
         }
     }
+    remarks.extend(kept_by_providers(production));
     if production.may_write() && production.answering.is_none() {
         remarks.push("machines are made, and nobody is steered to them: there is no [steering]".to_owned());
     }
@@ -250,6 +250,33 @@ pub(super) fn remarks(production: &Production) -> Vec<String> {
                 ));
             }
         }
+    }
+    remarks
+}
+
+/// EC2 keeps the first four addresses of a subnet and the last (Amazon VPC User Guide, "Subnet CIDR blocks").
+fn kept_by_providers(production: &Production) -> Vec<String> {
+    let topology = &production.topology;
+    let mut remarks = Vec::new();
+    for (index, region) in topology.regions.iter().enumerate() {
+        let hypervisors =
+            topology.hosts.iter().zip(&production.hypervisor_of).filter(|(host, _)| host.region.index() == index);
+        let mut ec2 = hypervisors.filter_map(|(_, on)| Some(&production.hypervisors[(*on)?].hypervisor));
+        let pool = production.network(RegionId::at(index)).and_then(|network| network.addresses.as_ref());
+        let Some(pool) = pool.filter(|_| ec2.any(|hypervisor| matches!(hypervisor, Hypervisor::Ec2 { .. }))) else {
+            continue;
+        };
+        let first = pool.network().address();
+        let kept = Prefix::new(first, if first.is_ipv4() { 30 } else { 126 });
+        let Some(kept) = kept.filter(|kept| pool.gives_within(*kept) && kept.length() > pool.network().length()) else {
+            continue;
+        };
+        remarks.push(format!(
+            "region {}: where {} is a whole subnet, EC2 keeps its first four addresses: `reserved = [\"{kept}\"]` in \
+             [network.{0}] gives them to no machine",
+            region.name,
+            pool.network(),
+        ));
     }
     remarks
 }

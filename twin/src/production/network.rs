@@ -20,9 +20,9 @@ use crate::scenario::site::Site;
 pub struct Network {
     /// Who makes its slices; nobody where `None`.
     pub executor: Option<Executor>,
-    /// What machines are attached to; `None` where a provider decides.
+    /// What machines on hosts of ours are attached to.
     pub bridge: Option<Bridge>,
-    /// Their addresses; `None` where a provider decides.
+    /// Their addresses, which a provider is told as well.
     pub addresses: Option<AddressPool>,
 }
 
@@ -132,6 +132,11 @@ impl AddressPool {
     /// The way out of it.
     pub fn gateway(&self) -> Option<IpAddr> {
         self.gateway
+    }
+
+    /// Whether a machine may get any of the first four addresses from here on, that of the network itself left out.
+    pub fn gives_within(&self, part: Prefix) -> bool {
+        (0..4).any(|step| part.contains(plus(part.address(), step)) && self.has(plus(part.address(), step)))
     }
 
     /// Whether a machine may have this address.

@@ -30,7 +30,7 @@ pub struct Filling<'a> {
     pub class: &'a str,
     /// Its region.
     pub region: &'a str,
-    /// Its address, the length of its network, and the way out of it; `None` where a provider decides.
+    /// Its address, the length of its network, and the way out of it; `None` where the file gives it none.
     pub address: Option<(IpAddr, u8, Option<IpAddr>)>,
 }
 

@@ -128,6 +128,11 @@ fn what_may_be_written_needs_what_it_is_written_with() {
             "cells = [{ cells = \"dub/*\", mode = \"live\" }]",
             "flavour \"edge-4\" may be made, and has nothing to boot on a provider",
         ),
+        (
+            live,
+            "cells = [{ cells = \"dub/*\", mode = \"live\" }]",
+            "region \"dub\" may be written, and its machines have no `addresses`",
+        ),
         ("[health.web]", "[health.video2]", "unknown class \"video2\""),
         ("[health.web]\nport = 80\npath = \"/health\"\n", "", "class \"web\" may be written, and has no [health.web]"),
         ("gateway = \"10.20.0.1\"\n", "", "{gateway} is not known in region \"ams\""),
@@ -154,6 +159,56 @@ fn what_may_be_written_needs_what_it_is_written_with() {
         let refused = with(from, to).expect_err(said);
         assert!(refused.contains(said) && refused.contains("hint: "), "{said}: {refused}");
     }
+}
+
+/// A cloud may be written: with addresses of its subnet, and without a bridge or an executor of slices.
+#[test]
+fn a_region_of_a_cloud_needs_addresses_and_neither_bridge_nor_slices() {
+    let written = |network: &str| {
+        let live = "cells = [{ cells = \"ams/video\", mode = \"live\" }, { cells = \"ams/web\", mode = \"advise\" }]";
+        let cloud = "cells = [{ cells = \"dub/*\", mode = \"live\" }]";
+        let text = text().replacen(live, cloud, 1).replacen("[dns]\n", &format!("{network}\n[dns]\n"), 1);
+        let small = "kernel = \"/var/lib/forebay/images/vmlinuz\"\n";
+        let both = format!(
+            "{small}provider_image = \"ami-0a1b2c3d\"\nprovider_kind = \"c6i.xlarge\"\nuser_data = \"cloud.yaml\"\n"
+        );
+        let folder = tempfile::tempdir().unwrap();
+        for file in std::fs::read_dir(self::folder()).unwrap() {
+            let file = file.unwrap();
+            std::fs::copy(file.path(), folder.path().join(file.file_name())).unwrap();
+        }
+        let told = "#cloud-config\naddress: {address}/{prefix_length}\ngateway: {gateway}\n";
+        std::fs::write(folder.path().join("cloud.yaml"), told).unwrap();
+        Production::from_text("edge.toml", &text.replacen(small, &both, 1), folder.path()).map_err(
+            |error| match error {
+                ScenarioError::Refused(refused) => refused.render(false),
+                other => other.to_string(),
+            },
+        )
+    };
+    for (network, said) in [
+        ("", "region \"dub\" may be written, and its machines have no `addresses`"),
+        ("[network.dub]\n", "a provider is told which address of its subnet each machine gets"),
+        ("[network.dub]\naddresses = \"10.30.0.0/24\"", "{gateway} is not known in region \"dub\""),
+    ] {
+        let refused = written(network).expect_err(said);
+        assert!(refused.contains(said) && refused.contains("hint: "), "{said}: {refused}");
+        assert!(!refused.contains("bridge"), "{refused}");
+    }
+    let kept = |reserved: &str| {
+        let network = format!("[network.dub]\naddresses = \"10.30.0.0/24\"\ngateway = \"10.30.0.1\"\n{reserved}");
+        written(&network).unwrap_or_else(|said| panic!("{said}"))
+    };
+    let production = kept("");
+    let said = "region dub: where 10.30.0.0/24 is a whole subnet, EC2 keeps its first four addresses: `reserved = \
+                [\"10.30.0.0/30\"]` in [network.dub]";
+    assert!(production.remarks.iter().any(|remark| remark.starts_with(said)), "{:?}", production.remarks);
+    let production = kept("reserved = [\"10.30.0.0/30\"]");
+    assert!(!production.remarks.iter().any(|remark| remark.contains("EC2 keeps")), "{:?}", production.remarks);
+    let (dub, web) = (RegionId(2), ClassId(1));
+    let address = Some("10.30.0.9".parse().unwrap());
+    let told = production.image(FlavourId(1)).unwrap().user_data(&production.filling(VmId(7), dub, web, address));
+    assert_eq!(told.unwrap(), "#cloud-config\naddress: 10.30.0.9/24\ngateway: 10.30.0.1\n");
 }
 
 #[test]

@@ -217,6 +217,7 @@ impl Board {
             answers: None,
             health: BTreeMap::new(),
         };
+        let mut elsewhere = Vec::new();
         for (index, (hosted, look)) in production.hypervisors.iter().zip(&inner.hypervisors).enumerate() {
             let Some((seen_at, seen)) = look.fresh(since) else { continue };
             for host in &hosted.hosts {
@@ -230,6 +231,10 @@ impl Board {
                 let planned = course.map(|course| course.planned.host);
                 let host = planned.filter(is_here).or(hosted.hosts.first().copied());
                 let Some(Some(host)) = host.map(|host| sight.hosts[host.index()].as_mut()) else { continue };
+                let own = course.and_then(|course| names.address(course.planned.region, course.address?));
+                if own.is_some_and(|own| !machine.addresses.is_empty() && !machine.addresses.contains(&own)) {
+                    elsewhere.push(*vm);
+                }
                 let sight = MachineSight {
                     life: life(machine.state),
                     created: machine.mark.created,
@@ -280,6 +285,8 @@ impl Board {
                 probe::Health::Unknown => {}
             }
         }
+        // Whoever answers where a machine was to be, and is not, is another.
+        sight.health.extend(elsewhere.into_iter().map(|vm| (vm, Health::Unhealthy)));
         sight
     }
 

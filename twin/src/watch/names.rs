@@ -31,7 +31,7 @@ impl Names<'_> {
         MacAddress([0x02, bytes[0], bytes[1], bytes[2], bytes[3], bytes[4]])
     }
 
-    /// The address that a region's machine has; `None` where a provider decides.
+    /// The address that a region's machine has; `None` where the file gives it none.
     pub fn address(&self, region: RegionId, index: u32) -> Option<IpAddr> {
         let pool = self.0.network(region)?.addresses.as_ref()?;
         (u64::from(index) < pool.size()).then(|| pool.at(u64::from(index)))

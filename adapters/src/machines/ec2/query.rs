@@ -118,6 +118,8 @@ impl Query {
             | "InsufficientCapacity"
             | "MaxSpotInstanceCountExceeded"
             | "InsufficientFreeAddressesInSubnet"
+            // Of an instance that is shutting down, as a rule.
+            | "InvalidIPAddress.InUse"
             | "ResourceLimitExceeded" => MachineError::Quota { endpoint, vm, why },
             "RequestLimitExceeded"
             | "Throttling"

@@ -1,6 +1,7 @@
 //! What looks at a cloud: `DescribeInstances`, and nothing else.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use forebay_world::{Generation, Timestamp, VmId};
 
@@ -33,6 +34,8 @@ pub(super) struct Instance {
     kind: Option<String>,
     vcpus: Option<u32>,
     pub(super) launched: Option<Timestamp>,
+    /// All of its interfaces.
+    pub(super) addresses: BTreeSet<IpAddr>,
     pub(super) tags: BTreeMap<String, String>,
 }
 
@@ -107,6 +110,7 @@ impl Ec2View {
             host: instance.zone.clone(),
             state: instance.state(),
             since: instance.launched.filter(|_| instance.state() == MachineState::Running),
+            addresses: instance.addresses.clone(),
             mark,
         })
     }
@@ -142,6 +146,7 @@ impl Instance {
                 .zip(number("cpuOptions/threadsPerCore"))
                 .map(|(cores, per)| cores * per),
             launched,
+            addresses: addresses(item),
             tags: item.items("tagSet").filter_map(tag).collect(),
         })
     }
@@ -168,6 +173,7 @@ impl Instance {
     pub(super) fn is_alive(&self) -> bool {
         !matches!(self.state.as_str(), "shutting-down" | "terminated")
     }
+
     /// What it is as one that is not ours, or has lost tags that say what it is.
     fn foreign(&self) -> Foreign {
         let name = self.tags.get("Name").filter(|name| !name.is_empty()).unwrap_or(&self.id);
@@ -182,6 +188,17 @@ impl Instance {
             ..Foreign::new(name, &self.id)
         }
     }
+}
+
+/// Addresses within its network that an instance has (EC2's `Instance` and `InstanceNetworkInterface`).
+fn addresses(item: &Element) -> BTreeSet<IpAddr> {
+    let interfaces = || item.items("networkInterfaceSet");
+    let further = interfaces().flat_map(|interface| {
+        let v4 = interface.items("privateIpAddressesSet").filter_map(|of| of.text_at("privateIpAddress"));
+        v4.chain(interface.items("ipv6AddressesSet").filter_map(|of| of.text_at("ipv6Address")))
+    });
+    let first = [item.text_at("privateIpAddress"), item.text_at("ipv6Address")].into_iter().flatten();
+    first.chain(further).filter_map(|text| text.parse().ok()).collect()
 }
 
 impl MachineView for Ec2View {
@@ -202,6 +219,7 @@ impl MachineView for Ec2View {
             native_token: true,
             configuration: true,
             ports: false,
+            addresses: true,
             restart: false,
         }
     }

@@ -1,6 +1,6 @@
 //! What looks at a libvirt daemon.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -168,6 +168,7 @@ impl MachineView for LibvirtView {
             native_token: false,
             configuration: true,
             ports: true,
+            addresses: false,
             restart: true,
         }
     }
@@ -185,6 +186,7 @@ impl MachineView for LibvirtView {
                 host: self.host_name.clone(),
                 state: state.unwrap_or(MachineState::Defined),
                 since: None,
+                addresses: BTreeSet::new(),
                 mark: seen.mark.clone(),
             };
             Ok((*vm, machine))

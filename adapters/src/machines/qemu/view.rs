@@ -261,6 +261,7 @@ impl MachineView for QemuView {
             native_token: false,
             configuration: true,
             ports: true,
+            addresses: false,
             restart: true,
         }
     }
@@ -275,6 +276,7 @@ impl MachineView for QemuView {
             host: self.host.name.clone(),
             state: self.state(seen),
             since: seen.processes.last().and_then(|process| process.started),
+            addresses: BTreeSet::new(),
             mark: seen.mark.clone(),
         };
         let files = debris.iter().map(|path| path.display().to_string());

@@ -1,5 +1,7 @@
 //! What is done at each beat beside the loop: a person's yes is heard, what stands is put on the desk, metrics are given.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::mpsc::Receiver;
@@ -9,7 +11,7 @@ use anyhow::{Context, anyhow};
 use forebay_adapters::kill_switch::KillSwitch;
 use forebay_adapters::lease::Term;
 use forebay_adapters::metrics::{MetricsServer, Page};
-use forebay_world::{Duration, Observation, VmId};
+use forebay_world::{Duration, Observation, Timestamp, VmId};
 
 use super::counter::Slot;
 use super::voice::Voice;
@@ -69,7 +71,12 @@ pub(super) struct Attendant {
     pub(super) slot: Option<Slot>,
     /// Who closed the kill switch, as it was last told.
     pub(super) closed: Option<String>,
+    /// What failed, and when that was told.
+    pub(super) failed: BTreeMap<String, Timestamp>,
 }
+
+/// A failure that comes again and again is told as often.
+const TOLD_AGAIN_AFTER: Duration = Duration::from_mins(10);
 
 impl Attendant {
     pub(super) fn beat(&mut self, world: &mut World) {
@@ -87,7 +94,11 @@ impl Attendant {
                     self.voice.show(Severity::Notice, &format!("{what}: not let through: {why}"));
                 }
                 Remark::Order { what, why, is_refused: false } => {
-                    self.voice.show(Severity::Warning, &format!("{what}: failed: {why}"));
+                    let text = format!("{what}: failed: {why}");
+                    match self.is_news(&what, &why, world.present()) {
+                        true => self.voice.say(Severity::Warning, &text),
+                        false => self.voice.show(Severity::Warning, &text),
+                    }
                 }
             }
         }
@@ -104,6 +115,19 @@ impl Attendant {
         }
         if self.metrics.is_wanted(&self.voice) {
             self.metrics.publish(self.page(world));
+        }
+    }
+
+    /// Whether such a failure was not told for a while: one that comes back at every try is in the audit every time.
+    fn is_news(&mut self, what: &str, why: &str, now: Timestamp) -> bool {
+        self.failed.retain(|_, at| now.since(*at) < TOLD_AGAIN_AFTER);
+        let verb = what.split(' ').next().unwrap_or_default();
+        match self.failed.entry(format!("{verb}: {why}")) {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(place) => {
+                place.insert(now);
+                true
+            }
         }
     }
 

@@ -139,6 +139,7 @@ impl Stage {
             metrics,
             slot: has_screen.then(|| slot.clone()),
             closed: None,
+            failed: Default::default(),
         };
         world.set_on_beat(Box::new(move |world| attendant.beat(world)));
         let began = clock();

@@ -9,17 +9,19 @@ use super::presence::Presence;
 use super::{Held, HostGround, Kind, Lane, Life, LinkSight, MachineSight, Port, Rollout, Sight, Task, Turn};
 
 impl Rollout {
-    /// What each host's hypervisor shall do next: capacity comes before savings.
+    /// What each host's hypervisor shall do next: capacity comes before savings, and something else before what has just
+    /// failed. Where there is no room for another machine, room is only made by one that goes.
     pub(super) fn order_hosts(&mut self, plan: &Plan, sight: &Sight, turn: &mut Turn) {
         let mut booting = vec![0_u32; self.topology.hosts.len()];
         for course in self.courses.values().filter(|course| !course.is_gone() && course.failed.is_none()) {
             let is_booting = course.made_at.is_some() && course.well_at.is_none() && course.leaving.is_none();
             booting[course.planned.host.index()] += u32::from(is_booting);
         }
-        let mut next: BTreeMap<HostId, (Kind, VmId)> = BTreeMap::new();
+        let mut next: BTreeMap<HostId, (bool, Kind, VmId)> = BTreeMap::new();
         let mut prefer = |host: HostId, kind: Kind, vm: VmId| {
-            let slot = next.entry(host).or_insert((kind, vm));
-            *slot = (*slot).min((kind, vm));
+            let has_just_failed = self.failed.get(&Lane::Host(host)) == Some(&kind);
+            let slot = next.entry(host).or_insert((has_just_failed, kind, vm));
+            *slot = (*slot).min((has_just_failed, kind, vm));
         };
         for (&id, course) in &self.courses {
             let host = course.planned.host;
@@ -38,7 +40,7 @@ impl Rollout {
         for (host, id) in self.orphans(plan, sight) {
             prefer(host, Kind::Orphan, id);
         }
-        for (host, (kind, id)) in next {
+        for (host, (_, kind, id)) in next {
             let lane = Lane::Host(host);
             if !self.is_free(lane, sight.at) {
                 continue;

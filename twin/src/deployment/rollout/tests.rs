@@ -242,6 +242,32 @@ fn tries_are_further_and_further_apart_and_end() {
     assert_eq!(once.state(), Some(VmState::Failed));
 }
 
+/// A quota of one: the machine that comes finds room when the one that leaves has gone, and not before.
+#[test]
+fn what_makes_room_is_not_kept_waiting_by_what_finds_none() {
+    let mut bench = Bench::ready();
+    bench.plan.vms.get_mut(&VM).unwrap().intent = VmIntent::Draining;
+    bench.seconds(50, |_| None);
+    let mut newest = VmId(8);
+    let planned = planned(&bench.topology);
+    bench.plan.vms.insert(newest, planned);
+    for _ in 0..400 {
+        let is_full = !bench.sight.hosts[1].as_ref().unwrap().machines.is_empty();
+        bench.seconds(1, |task| (is_full && matches!(task, Task::Create { .. })).then_some(Failure::Transient));
+        // As deployment does: another in the place of one that was given up.
+        let seen = bench.rollout.machines(&bench.sight);
+        if seen.iter().any(|vm| vm.id == newest && vm.state == VmState::Failed) {
+            bench.plan.vms.remove(&newest);
+            newest = VmId(newest.0 + 1);
+            bench.plan.vms.insert(newest, planned);
+        }
+    }
+    let there: Vec<VmId> = bench.sight.hosts[1].as_ref().unwrap().machines.keys().copied().collect();
+    assert_eq!(there, [newest], "{:?}", bench.log);
+    let tries = bench.log.iter().filter(|(_, what)| what.starts_with("create")).count();
+    assert!((3..12).contains(&tries), "{:?}", bench.log);
+}
+
 #[test]
 fn a_closed_gate_costs_no_try() {
     let mut bench = bench(|_, _| {});

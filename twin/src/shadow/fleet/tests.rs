@@ -66,7 +66,8 @@ impl Scene {
                 spec: SpecDigest([7; 32]),
             };
             let (uuid, name, host) = (mark.uuid(), format!("vm-{vm}"), "ams-001".to_owned());
-            (VmId(vm), Machine { uuid, name, host, state, since: None, mark })
+            let addresses = Default::default();
+            (VmId(vm), Machine { uuid, name, host, state, since: None, addresses, mark })
         };
         let inventory = Inventory { machines: [2, 3].map(machine).into(), ..Inventory::default() };
         self.board.hypervisor(0, at(second), Ok(HypervisorSeen { inventory, ..HypervisorSeen::default() }));
