@@ -104,15 +104,14 @@ pub fn solve(ask: &Ask<'_>) -> Mix {
     let carried = carried(ask);
     let inner = Ask { claims: &carried, ..*ask };
     let found = no_choice(&inner).or_else(|| program::solve(&inner, false));
-    let near = |mix: &Mix| mix.method != Method::BranchAndBound || mix.gap.is_some_and(|gap| gap <= WELL);
     let mix = match found {
-        Some(mix) if near(&mix) => mix,
+        Some(mix) if mix.method != Method::BranchAndBound => mix,
         Some(mix) => {
-            // Cut short, branch and bound may have found less than there is in plain sight.
+            // Cut short, or content with being near, branch and bound may have found less than there is in plain sight.
             let (cost, bound) = (program::objective(&inner, &mix), mix.gap.map(|gap| 1.0 + gap));
             let other = greedy::solve(&inner);
             let other_cost = program::objective(&inner, &other);
-            if other_cost < cost {
+            if other_cost < cost - ALIKE * cost.abs() {
                 let gap = bound.map(|above| (other_cost / (cost / above) - 1.0).max(0.0));
                 Mix { gap: [gap, other.gap].into_iter().flatten().min_by(f64::total_cmp), ..other }
             } else {
@@ -130,8 +129,8 @@ pub fn gap(ask: &Ask<'_>, mix: &Mix) -> Option<f64> {
     Some(((program::objective(ask, mix) - bound) / bound.abs().max(1e-9)).max(0.0))
 }
 
-/// A mix that branch and bound left this near to its bound is not looked for elsewhere.
-const WELL: f64 = 0.02;
+/// Costs that differ by no more than this share of them are alike: a sum of other order.
+const ALIKE: f64 = 1e-9;
 
 /// The mix of least cost that fits on the hosts one by one; `None` when the instance is large, or nothing was found.
 pub fn solve_on_hosts(ask: &Ask<'_>) -> Option<Mix> {

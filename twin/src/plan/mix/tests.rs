@@ -155,6 +155,18 @@ fn brute_force(ask: &Ask<'_>, keys: &[(ClassId, FlavourId, Kind)], most: u32) ->
     best
 }
 
+/// Branch and bound is content with being near its bound, and greedy was nearer.
+#[test]
+fn what_is_in_plain_sight_is_not_passed_over() {
+    let mut ground = Ground::new(4);
+    ground.market.tariffs[0].reserved = Some(Reserved { count: 3, price_per_hour: 0.05 });
+    let claims = [claim(0, 1746.6905247192797, 1.0), claim(1, 742.3246970274804, 2.0)];
+    let ask = ground.ask(&claims);
+    let (mix, best) = (greedy::solve(&ask), solve(&ask));
+    let (found, best) = (program::objective(&ask, &mix), program::objective(&ask, &best));
+    assert!(best <= found + 1e-6, "{best} {found}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
