@@ -57,6 +57,8 @@ pub struct Rollout {
     in_flight: BTreeMap<Lane, InFlight>,
     /// What was last asked of a lane that is about many machines.
     asked: BTreeMap<Lane, Asked>,
+    /// Since when a host's hypervisor is not seen, dense; none where it is.
+    unseen_since: Vec<Option<Timestamp>>,
     /// When it was first asked that no client be sent to a machine any more: what was seen before says nothing.
     excluded_at: BTreeMap<VmId, Timestamp>,
     /// Cells in which nothing is to be changed.
@@ -211,6 +213,7 @@ impl Rollout {
             failed: BTreeMap::new(),
             in_flight: BTreeMap::new(),
             asked: BTreeMap::new(),
+            unseen_since: vec![None; topology.hosts.len()],
             excluded_at: BTreeMap::new(),
             frozen: vec![false; topology.cells()],
             cells: vec![CellCount::default(); topology.cells()],
@@ -350,6 +353,7 @@ impl Rollout {
             Kind::Warm => course.is_warm = true,
             Kind::Resume | Kind::ShutDown | Kind::Remove | Kind::Orphan | Kind::Whole => {}
         }
+        course.unanswered_since = None;
         // A machine that is made over and over is not well for having been made.
         if course.well_at.is_some() || order.kind != Kind::Create {
             course.failures = 0;
@@ -387,11 +391,20 @@ impl Rollout {
             }
             return;
         }
-        course.failures = course.failures.saturating_add(1);
         if order.kind == Kind::Create {
             // It may have been done all the same, up to this moment.
             course.tried_at = Some(at);
         }
+        if failure == Failure::Unreachable {
+            // The breaker says when it is tried again. What cannot be made here for long is made elsewhere.
+            let since = *course.unanswered_since.get_or_insert(at);
+            if matches!(order.kind, Kind::Create | Kind::Resume) && at.since(since) >= self.limits.unhealthy_grace {
+                course.fail(why);
+            }
+            return;
+        }
+        course.unanswered_since = None;
+        course.failures = course.failures.saturating_add(1);
         course.not_before = at.saturating_add(self.limits.backoff(course.failures));
         match order.kind {
             // A cold cache is better than none.

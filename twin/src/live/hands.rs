@@ -96,7 +96,7 @@ impl Hand for MachineHands {
     fn carry_out(&mut self, task: &Task) -> Did {
         let executor = match open(&mut self.executor, &mut self.opener) {
             Ok(executor) => executor,
-            Err(why) => return Did::failed(Failure::Transient, why),
+            Err(why) => return Did::failed(Failure::Unreachable, why),
         };
         let mut gate = (self.gates)();
         let result = match task {
@@ -117,6 +117,7 @@ impl Hand for MachineHands {
             Err(error) => {
                 let failure = match &error {
                     MachineError::Stopped(_) => Failure::Stopped,
+                    MachineError::Unreachable { .. } => Failure::Unreachable,
                     MachineError::Unsupported { .. }
                     | MachineError::Contradiction { .. }
                     | MachineError::Conflict { .. }
@@ -125,7 +126,7 @@ impl Hand for MachineHands {
                     | MachineError::Denied { .. } => Failure::Permanent,
                     _ => Failure::Transient,
                 };
-                if matches!(error, MachineError::Unreachable { .. }) {
+                if failure == Failure::Unreachable {
                     self.executor = None;
                 }
                 Did::failed(failure, self.production.hypervisors[self.index].hypervisor.told(&error))
@@ -176,7 +177,7 @@ impl Hand for LinkHands {
         let Task::Slice { generation, slices, ports } = task else { unreachable!("no link's task") };
         let executor = match open(&mut self.executor, &mut self.opener) {
             Ok(executor) => executor,
-            Err(why) => return Did::failed(Failure::Transient, why),
+            Err(why) => return Did::failed(Failure::Unreachable, why),
         };
         let mut wanted = shape::link(&self.production, self.region, *generation, slices, ports);
         let mut gate = (self.gates)();
@@ -218,6 +219,7 @@ impl LinkHands {
     fn failed(&mut self, error: SliceError) -> Did {
         let failure = match &error {
             SliceError::Stopped(_) => Failure::Stopped,
+            SliceError::Unreachable { .. } => Failure::Unreachable,
             SliceError::Refused(_)
             | SliceError::Unguarded { .. }
             | SliceError::Contradiction { .. }
@@ -270,7 +272,7 @@ impl Hand for AnswerHands {
         let Task::Answer { generation, members, steering } = task else { unreachable!("no name server's task") };
         let guarded = match open(&mut self.executor, &mut self.opener) {
             Ok(guarded) => guarded,
-            Err(why) => return Did::failed(Failure::Transient, why),
+            Err(why) => return Did::failed(Failure::Unreachable, why),
         };
         let per_region = guarded.executor().capabilities().per_region;
         let wanted = answers::answers(&self.production, *generation, members, steering, per_region);
@@ -299,10 +301,11 @@ impl AnswerHands {
     fn failed(&mut self, error: SteeringError) -> Did {
         let failure = match &error {
             SteeringError::Stopped(_) => Failure::Stopped,
+            SteeringError::Unreachable { .. } => Failure::Unreachable,
             SteeringError::Contradiction { .. } => Failure::Permanent,
             _ => Failure::Transient,
         };
-        if matches!(error, SteeringError::Unreachable { .. }) {
+        if failure == Failure::Unreachable {
             self.executor = None;
         }
         Did::failed(failure, error)

@@ -37,6 +37,9 @@ pub struct Course {
     /// On its way out.
     #[serde(default)]
     pub leaving: Option<Leaving>,
+    /// Since when nobody answers what is tried with it.
+    #[serde(default)]
+    pub unanswered_since: Option<Timestamp>,
     /// Failures in a row of what was last tried with it …
     #[serde(default)]
     pub failures: u32,
@@ -80,6 +83,7 @@ impl Course {
             ill_since: None,
             failed: None,
             leaving: None,
+            unanswered_since: None,
             failures: 0,
             not_before: Timestamp::EPOCH,
             state: VmState::Requested,

@@ -135,8 +135,10 @@ pub enum Outcome {
 /// What an error means for the next try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// Nobody answered, or too late: the same may succeed.
+    /// It failed: the same may succeed.
     Transient,
+    /// Nobody answered who could be asked: nothing is wrong with what was asked for.
+    Unreachable,
     /// It was not let through: a kill switch, a lease. The same will succeed once it is.
     Stopped,
     /// It cannot succeed as it is: an image that is missing, a machine of something else.

@@ -242,6 +242,51 @@ fn tries_are_further_and_further_apart_and_end() {
     assert_eq!(once.state(), Some(VmState::Failed));
 }
 
+#[test]
+fn a_hypervisor_that_does_not_answer_for_a_while_costs_no_machine() {
+    let is_create = |task: &Task| matches!(task, Task::Create { .. });
+    let mut bench = bench(|_, _| {});
+    bench.seconds(59, |task| is_create(task).then_some(Failure::Unreachable));
+    assert_eq!(bench.state(), Some(VmState::Requested));
+    let tries = |bench: &Bench| bench.log.iter().filter(|(_, what)| what.starts_with("create")).count();
+    assert_eq!(tries(&bench), 5, "then its breaker is open: {:?}", bench.log);
+    bench.seconds(50, |_| None);
+    assert_eq!((bench.state(), tries(&bench)), (Some(VmState::Booting), 6));
+
+    // One that is seen, and still answers nothing that is asked of it, is no host for it.
+    let mut deaf = self::bench(|_, _| {});
+    deaf.seconds(110, |task| is_create(task).then_some(Failure::Unreachable));
+    assert_eq!(deaf.state(), Some(VmState::Failed), "{:?}", deaf.log);
+}
+
+#[test]
+fn what_an_unseen_host_never_made_is_made_elsewhere() {
+    let mut bench = bench(|_, _| {});
+    let seen = bench.sight.hosts[1].take();
+    bench.seconds(60, |_| None);
+    assert_eq!(bench.state(), Some(VmState::Requested));
+    bench.sight.hosts[1] = seen.clone();
+    bench.seconds(1, |_| Some(Failure::Stopped));
+    bench.sight.hosts[1] = None;
+    bench.seconds(60, |_| None);
+    assert_eq!(bench.state(), Some(VmState::Requested), "it was seen in between");
+    bench.seconds(1, |_| None);
+    assert_eq!(bench.state(), Some(VmState::Failed));
+    // Deployment replaces it; when the host is back, nothing of it comes to be.
+    bench.plan.vms.clear();
+    bench.sight.hosts[1] = seen;
+    bench.log.clear();
+    bench.seconds(100, |_| None);
+    assert!(bench.rollout.courses().is_empty());
+    assert!(!bench.log.iter().any(|(_, what)| what.starts_with("create")), "{:?}", bench.log);
+
+    // What was made there is another matter: its clients tell whether it serves.
+    let mut ready = Bench::ready();
+    ready.sight.hosts[1] = None;
+    ready.seconds(600, |_| None);
+    assert_eq!(ready.state(), Some(VmState::Ready));
+}
+
 /// A quota of one: the machine that comes finds room when the one that leaves has gone, and not before.
 #[test]
 fn what_makes_room_is_not_kept_waiting_by_what_finds_none() {

@@ -614,11 +614,11 @@ impl Trial {
         let (is_done, outcome) = if at < self.trouble.stopped {
             (false, failed(Failure::Stopped, "kill switch"))
         } else if unreachable {
-            (false, failed(Failure::Transient, "unreachable"))
+            (false, failed(Failure::Unreachable, "nobody answers"))
         } else if self.trouble_rate > 0.0 {
             match self.chance.below(20) {
                 0 => (false, failed(Failure::Transient, "refused")),
-                1 => (true, failed(Failure::Transient, "lost on the way back")),
+                1 => (true, failed(Failure::Unreachable, "lost on the way back")),
                 2 => (true, None),
                 3 => (false, None),
                 4 if matches!(order.task, Task::Create { .. }) => (false, failed(Failure::Permanent, "no such image")),

@@ -10,6 +10,9 @@ impl Rollout {
     /// Moves each course on by what is seen of its machine.
     pub(super) fn look(&mut self, sight: &Sight, turn: &mut Turn) {
         let at = sight.at;
+        for (unseen_since, seen) in self.unseen_since.iter_mut().zip(&sight.hosts) {
+            *unseen_since = if seen.is_some() { None } else { unseen_since.or(Some(at)) };
+        }
         for (&id, course) in &mut self.courses {
             let is_busy = self.in_flight.get(&Lane::Host(course.planned.host)).is_some_and(|out| out.vm == Some(id));
             match Presence::of(id, course, sight) {
@@ -42,6 +45,11 @@ impl Rollout {
             let asked_and_silent = health == Some(&Health::Unhealthy);
             if course.well_at.is_none() && asked_and_silent && is_late(course.made_at, self.limits.boot_deadline) {
                 course.fail("was made, and never served");
+            }
+            // Whether one that serves still does, its clients tell; one that was never made does not serve.
+            let host_unseen_since = self.unseen_since[course.planned.host.index()];
+            if course.made_at.is_none() && is_late(host_unseen_since, self.limits.unhealthy_grace) {
+                course.fail("its host cannot be reached");
             }
             if let Some(leaving) = &mut course.leaving {
                 match &sight.answers {
