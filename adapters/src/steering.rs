@@ -40,7 +40,7 @@ mod view;
 mod zone;
 
 pub use crate::gate::{Gate, Stopped};
-pub use answers::{Answers, Clients, Health, Member, NameAnswers, Pool, Share, Shares};
+pub use answers::{Answers, Clients, Health, MEMBERS_MOST, Member, NameAnswers, Pool, Share, Shares};
 pub use apportion::WHOLE;
 pub use ask::own_network;
 pub use dns_name::{DnsName, DnsNameError};

@@ -82,8 +82,8 @@ pub struct Share {
 
 /// Longest time to live \[s\]: a week.
 const TTL_MOST: u32 = 7 * 86_400;
-/// Most addresses of a pool.
-const MEMBERS_MOST: usize = 1_000;
+/// Most addresses of a pool: an answer to one question, or a note of all of them, is 64 KiB at most.
+pub const MEMBERS_MOST: usize = 1_000;
 
 impl fmt::Display for Clients {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -95,6 +95,17 @@ impl fmt::Display for Clients {
 }
 
 impl Answers {
+    /// Checks that no pool has too many addresses.
+    ///
+    /// # Errors
+    /// [`SteeringError::Contradiction`].
+    pub(super) fn check_sizes(&self) -> Result<(), SteeringError> {
+        for (name, answers) in &self.names {
+            answers.check_sizes().map_err(|what| SteeringError::Contradiction { what: format!("{name}: {what}") })?;
+        }
+        Ok(())
+    }
+
     /// What is to be kept of them, by name.
     ///
     /// # Errors
@@ -111,6 +122,13 @@ impl Answers {
 }
 
 impl NameAnswers {
+    fn check_sizes(&self) -> Result<(), String> {
+        match self.pools.iter().find(|(_, pool)| pool.len() > MEMBERS_MOST) {
+            Some((clients, pool)) => Err(format!("{} addresses for {clients}; allowed: {MEMBERS_MOST}", pool.len())),
+            None => Ok(()),
+        }
+    }
+
     fn shares(&self) -> Result<Shares, String> {
         if self.ttl_seconds > TTL_MOST {
             return Err(format!("a time to live of {} s; allowed: at most {TTL_MOST} s", self.ttl_seconds));
@@ -118,6 +136,7 @@ impl NameAnswers {
         if !self.pools.contains_key(&Clients::Others) {
             return Err("no pool for others; allowed: pools of regions beside one for all who have none".to_owned());
         }
+        self.check_sizes()?;
         let mut shares = Shares { ttl_seconds: self.ttl_seconds, pools: BTreeMap::new() };
         for (clients, pool) in &self.pools {
             if let Clients::Region(region) = clients {
@@ -127,9 +146,6 @@ impl NameAnswers {
                         "region {region:?}; allowed: 1 to 63 letters, digits, dots, hyphens, underscores"
                     ));
                 }
-            }
-            if pool.len() > MEMBERS_MOST {
-                return Err(format!("{} addresses for {clients}; allowed: {MEMBERS_MOST}", pool.len()));
             }
             if let Some(address) = pool.keys().find(|address| !is_host(**address)) {
                 return Err(format!("{address} for {clients}; allowed: addresses of hosts, not mapped ones"));

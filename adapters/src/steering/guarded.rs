@@ -41,6 +41,7 @@ impl<E: SteeringExecutor> Guarded<E> {
     /// # Errors
     /// As [`SteeringView::read`](super::SteeringView::read) and [`SteeringExecutor::apply`].
     pub fn apply(&mut self, wanted: &Answers, gate: &mut Gate) -> Result<GuardedStep, SteeringError> {
+        wanted.check_sizes()?;
         let standing = self.executor.read()?;
         let step = self.rails.step(&standing, wanted);
         let applied = self.executor.apply(&step.answers, gate)?;

@@ -157,7 +157,7 @@ impl Rails {
     /// What may be applied now on the way from what stands to what is wanted.
     ///
     /// # Panics
-    /// When the bounds mean nothing ([`Rails::check`]).
+    /// When the bounds mean nothing ([`Rails::check`]), or there are more addresses than parts.
     pub fn step(&self, standing: &Standing, wanted: &Answers) -> RailedStep {
         self.check().unwrap_or_else(|what| panic!("rails are checked first: {what}"));
         let mut step = RailedStep {

@@ -278,15 +278,18 @@ fn rails_before_an_executor_let_it_arrive_in_steps() {
         let asked = &standing.names[&"video.cdn.test".parse().unwrap()].asked;
         assert!(asked.addresses().any(|address| address.to_string() == "192.0.2.11"));
     }
-    let wrong = Rails {
-        share_moved_most: 0.0,
-        ..Rails {
-            share_moved_most: 0.2,
-            answers_least: 1,
-            ttl_least_seconds: 1,
-            drain: Drain { ttls: 1.0, tail_seconds: 0.0 },
-        }
-    };
     let rig = Memory::new(ALL);
+    let drain = Drain { ttls: 1.0, tail_seconds: 0.0 };
+    let rails = Rails { share_moved_most: 0.2, answers_least: 1, ttl_least_seconds: 1, drain };
+    let wrong = Rails { share_moved_most: 0.0, ..rails };
     assert!(Guarded::new(rig.executor(), wrong).err().unwrap().to_string().contains("allowed"));
+
+    // More addresses than an answer has room for are refused before anything is divided among them.
+    let mut crowd = answers(&rig, 9, &[("video", [1, 1, 1, 1])]);
+    let pool = crowd.names.values_mut().next().unwrap().pools.values_mut().next().unwrap();
+    let member = *pool.values().next().unwrap();
+    pool.extend((0..20_000_u32).map(|at| (IpAddr::from((0x0a00_0001 + at).to_be_bytes()), member)));
+    let mut guarded = Guarded::new(rig.executor(), rails).unwrap();
+    let error = guarded.apply(&crowd, &mut Gate::open()).unwrap_err().to_string();
+    assert!(error.contains("20005 addresses") && error.contains("allowed: 1000"), "{error}");
 }

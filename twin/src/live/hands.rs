@@ -275,7 +275,7 @@ impl Hand for AnswerHands {
             Err(why) => return Did::failed(Failure::Unreachable, why),
         };
         let per_region = guarded.executor().capabilities().per_region;
-        let wanted = answers::answers(&self.production, *generation, members, steering, per_region);
+        let (wanted, mut remarks) = answers::answers(&self.production, *generation, members, steering, per_region);
         if wanted.names.is_empty() {
             // Nobody is sent anywhere: nothing of ours is to be left.
             return match guarded.executor().remove(&mut (self.gates)()) {
@@ -286,11 +286,9 @@ impl Hand for AnswerHands {
         match guarded.apply(&wanted, &mut (self.gates)()) {
             Ok(step) => {
                 let is_whole = step.step.share_left <= 0.0;
-                Did {
-                    outcome: if is_whole { Outcome::Done } else { Outcome::Underway },
-                    writes: step.applied.writes,
-                    remarks: step.step.remarks.iter().map(ToString::to_string).collect(),
-                }
+                remarks.extend(step.step.remarks.iter().map(ToString::to_string));
+                let outcome = if is_whole { Outcome::Done } else { Outcome::Underway };
+                Did { outcome, writes: step.applied.writes, remarks }
             }
             Err(error) => self.failed(error),
         }
