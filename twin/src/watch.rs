@@ -17,6 +17,7 @@ mod pace;
 pub mod page;
 mod queries;
 mod repeat;
+mod sighting;
 mod steered;
 mod usage;
 mod watchers;

@@ -5,11 +5,11 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use forebay_adapters::probe;
-use forebay_world::{ClassId, Duration, HostId, Timestamp, VmId};
+use forebay_world::{ClassId, Timestamp, VmId};
 
-use super::look::{AnswersSeen, HypervisorSeen, LinkSeen, life};
-use super::names::Names;
-use crate::deployment::rollout::{AnswersSight, Course, Health, HostSight, LinkSight, MachineSight, Sight};
+use super::look::{AnswersSeen, HypervisorSeen, LinkSeen};
+use super::sighting::Sighting;
+use crate::deployment::rollout::{Course, Sight};
 use crate::production::Production;
 
 /// One thing that is looked at again and again.
@@ -209,85 +209,8 @@ impl Board {
     pub fn sight(&self, production: &Production, courses: &BTreeMap<VmId, Course>, at: Timestamp) -> Sight {
         let since = at.saturating_sub(production.freshness);
         let inner = self.inner();
-        let names = Names(production);
-        let mut sight = Sight {
-            at,
-            hosts: vec![None; production.topology.hosts.len()],
-            links: vec![None; production.topology.regions.len()],
-            answers: None,
-            health: BTreeMap::new(),
-        };
-        let mut elsewhere = Vec::new();
-        for (index, (hosted, look)) in production.hypervisors.iter().zip(&inner.hypervisors).enumerate() {
-            let Some((seen_at, seen)) = look.fresh(since) else { continue };
-            for host in &hosted.hosts {
-                sight.hosts[host.index()] = Some(HostSight { at: seen_at, machines: BTreeMap::new() });
-            }
-            let before = look.before.as_ref().map(|(at, seen)| (*at, &**seen));
-            let is_here = |host: &HostId| production.hypervisor_of[host.index()] == Some(index);
-            for (vm, machine) in &seen.inventory.machines {
-                // Which of several hosts it counts for is known of those that we know of.
-                let course = courses.get(vm);
-                let planned = course.map(|course| course.planned.host);
-                let host = planned.filter(is_here).or(hosted.hosts.first().copied());
-                let Some(Some(host)) = host.map(|host| sight.hosts[host.index()].as_mut()) else { continue };
-                let own = course.and_then(|course| names.address(course.planned.region, course.address?));
-                if own.is_some_and(|own| !machine.addresses.is_empty() && !machine.addresses.contains(&own)) {
-                    elsewhere.push(*vm);
-                }
-                let sight = MachineSight {
-                    life: life(machine.state),
-                    created: machine.mark.created,
-                    sessions: inner.asked.get(vm).filter(|asked| asked.at >= since).and_then(|asked| asked.sessions),
-                    utilization: course.and_then(|course| utilization(production, course, *vm, seen_at, seen, before)),
-                };
-                host.machines.insert(*vm, sight);
-            }
-        }
-        let mut of_region = vec![Vec::new(); inner.links.len()];
-        for (vm, course) in courses {
-            of_region[course.planned.region.index()].push((*vm, course));
-        }
-        let port_of = names.ports();
-        for ((region, look), here) in inner.links.iter().enumerate().zip(of_region) {
-            let Some((seen_at, seen)) = look.fresh(since) else { continue };
-            let executor = production.networks[region].as_ref().and_then(|network| network.executor.as_ref());
-            let guards = executor.is_some_and(|executor| executor.guards_ports());
-            let has_port = |(vm, course): &(VmId, &Course)| {
-                if guards {
-                    return seen.standing.ports.get(&port_of(*vm)).is_some_and(|port| port.up);
-                }
-                let address = course.address.and_then(|index| names.address(course.planned.region, index));
-                let stands = seen.standing.slices.get(&course.planned.slice);
-                stands
-                    .zip(address)
-                    .is_some_and(|(slice, address)| slice.sources.iter().any(|own| own.contains(address)))
-            };
-            sight.links[region] = Some(LinkSight {
-                at: seen_at,
-                slices: seen.slices.clone(),
-                ports: here.into_iter().filter(has_port).map(|(vm, _)| vm).collect(),
-            });
-        }
-        if let Some((seen_at, seen)) = inner.answers.fresh(since) {
-            let mut left = seen.addresses.clone();
-            let answered = courses.iter().filter(|(_, course)| {
-                let address = course.address.and_then(|index| names.public(course.planned.region, index));
-                !course.is_gone() && address.is_some_and(|address| left.remove(&address))
-            });
-            let answered = answered.map(|(vm, _)| *vm).collect();
-            sight.answers = Some(AnswersSight { at: seen_at, answered, strangers: !left.is_empty() });
-        }
-        for (vm, asked) in inner.asked.iter().filter(|(_, asked)| asked.at >= since) {
-            match asked.health {
-                probe::Health::Healthy => drop(sight.health.insert(*vm, Health::Healthy)),
-                probe::Health::Unhealthy => drop(sight.health.insert(*vm, Health::Unhealthy)),
-                probe::Health::Unknown => {}
-            }
-        }
-        // Whoever answers where a machine was to be, and is not, is another.
-        sight.health.extend(elsewhere.into_iter().map(|vm| (vm, Health::Unhealthy)));
-        sight
+        let Inner { hypervisors, links, answers, asked, .. } = &*inner;
+        Sighting { production, courses, since, hypervisors, links, answers, asked }.sight(at)
     }
 
     /// Share of the sources that were heard from since `since`: of hypervisors, links, the name server and sources of queries
@@ -310,39 +233,5 @@ impl Board {
         }
         count(queries.0 as usize, queries.1 as usize);
         least
-    }
-}
-
-/// Use of a machine's scarcest resource between two looks.
-fn utilization(
-    production: &Production,
-    course: &Course,
-    vm: VmId,
-    at: Timestamp,
-    seen: &HypervisorSeen,
-    before: Option<(Timestamp, &HypervisorSeen)>,
-) -> Option<f64> {
-    let (before_at, before) = before?;
-    let seconds = at.since(before_at).as_secs_f64();
-    let (now, then) = (seen.statistics.get(&vm)?, before.statistics.get(&vm)?);
-    if seconds <= 0.0 {
-        return None;
-    }
-    let flavour = &production.topology.flavours[course.planned.flavour.index()];
-    let busy = |now: Duration, then: Duration| now.saturating_sub(then).as_secs_f64();
-    let processors = now
-        .processor_time
-        .zip(then.processor_time)
-        .map(|(now, then)| busy(now, then) / seconds / (flavour.cpu.as_f64() / 1000.0));
-    let sent = |statistics: &forebay_adapters::machines::MachineStatistics| -> Option<u64> {
-        let interfaces = &statistics.interfaces;
-        (!interfaces.is_empty()).then(|| interfaces.values().map(|interface| interface.sent_bytes).sum())
-    };
-    let network = sent(now)
-        .zip(sent(then))
-        .map(|(now, then)| now.saturating_sub(then) as f64 * 8.0 / seconds / flavour.bandwidth.as_f64());
-    match (processors, network) {
-        (Some(processors), Some(network)) => Some(processors.max(network)),
-        (one, other) => one.or(other),
     }
 }

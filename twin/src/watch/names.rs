@@ -20,9 +20,19 @@ impl Names<'_> {
 
     /// What says the interface of any machine, as [`Names::port`]: its owner's digits are worked out once.
     pub fn ports(&self) -> impl Fn(VmId) -> String + use<> {
+        let prefix = self.prefix();
+        move |vm| prefix.clone() + &base36(vm.0)
+    }
+
+    /// What says whose interface one of this name is, where it is of one of this owner's machines.
+    pub fn machines(&self) -> impl Fn(&str) -> Option<VmId> + use<> {
+        let prefix = self.prefix();
+        move |port| port.strip_prefix(&prefix).and_then(number).map(VmId)
+    }
+
+    fn prefix(&self) -> String {
         let owner = self.0.owner.uuid_of(VmId(u64::MAX)).as_u128() & 0xffff;
-        let owner = format!("fb{owner:04x}-");
-        move |vm| owner.clone() + &base36(vm.0)
+        format!("fb{owner:04x}-")
     }
 
     /// Its address on the link layer: locally administered, from its identity.
@@ -57,9 +67,25 @@ fn base36(mut number: u64) -> String {
     }
 }
 
+/// The number that [`base36`] writes so.
+fn number(digits: &str) -> Option<u64> {
+    let is_own = digits == "0" || !digits.starts_with(['0', '+']);
+    let is_lower = !digits.bytes().any(|digit| digit.is_ascii_uppercase());
+    u64::from_str_radix(digits, 36).ok().filter(|_| is_own && is_lower)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn names_are_read_back(written: u64, text in "[0-9a-zA-Z+-]{0,14}") {
+            prop_assert_eq!(number(&base36(written)), Some(written));
+            prop_assert!(number(&text).is_none_or(|read| base36(read) == text));
+        }
+    }
 
     #[test]
     fn numbers_are_short() {
