@@ -173,6 +173,11 @@ pub fn is_known(name: &str) -> bool {
     }
 }
 
+/// Whether a policy goes by what has been.
+pub fn goes_by_hindsight(name: &str) -> bool {
+    ["predictive", "aws-predictive"].contains(&named(name).0)
+}
+
 /// Makes the policy called `name`, which is told what there is to know.
 ///
 /// # Errors

@@ -6,7 +6,7 @@
 //! the former, live mode the latter. Secrets are named, not held ([`SecretSource`]).
 //!
 //! ```text
-//!   file ──▶ ProductionSpec ──▶ site, hypervisor, image, network, queries, answering, health, feed, live ──▶ Production
+//!   file ──▶ ProductionSpec ──▶ site, hypervisor, image, network, queries, answering, health, history, feed, live ──▶ Production
 //! ```
 //!
 //! Cells in which nothing may be written need nothing to write with: a file for shadow mode is a topology and `[dns]`.
@@ -31,6 +31,7 @@ mod answering;
 pub mod example;
 mod feed;
 mod health;
+mod history;
 mod hypervisor;
 mod image;
 mod live;
@@ -45,6 +46,7 @@ mod template;
 pub use answering::{Answering, AnsweringError, NameServer};
 pub use feed::{Announced, Feed, FeedPlace};
 pub use health::{HealthCheck, SessionsForm, SessionsPage};
+pub use history::{History, Known};
 pub use hypervisor::{BUILD_WITH_LIBVIRT, HostedOn, Hypervisor, OpenError};
 pub use image::MachineImage;
 pub use live::{Incumbent, Mandate, RolloutSettings};
@@ -100,6 +102,8 @@ pub struct Production {
     pub freshness: Duration,
     /// How long audits and journals of terms that are over are kept.
     pub keep: Duration,
+    /// Demand before the first tick.
+    pub history: Option<History>,
     /// Feeds of events.
     pub feeds: Vec<Feed>,
     /// Events that the file announces.
@@ -230,6 +234,7 @@ fn check(spec: &ProductionSpec, text: &str, folder: &Path, findings: &mut Findin
     let queries = queries::check(spec, &site, folder, findings);
     let ttl = answering::check_ttl(spec, findings);
     let answering = answering::check(spec, &site, folder, findings);
+    let history = history::check(spec, folder, findings);
     let feeds = feed::check_feeds(spec, &site, folder, findings);
     let events = feed::check_events(spec, &site, findings);
     let rollout = live::check_limits(&spec.live, findings);
@@ -270,6 +275,7 @@ fn check(spec: &ProductionSpec, text: &str, folder: &Path, findings: &mut Findin
         lease,
         freshness: *spec.live.freshness.get_ref(),
         keep: *spec.live.keep.get_ref(),
+        history,
         feeds,
         events,
         metrics,
@@ -318,13 +324,16 @@ fn check_policy(spec: &ProductionSpec, site: &Site, findings: &mut Findings) {
         return;
     }
     let (policy, config) = (&spec.production.policy, spec.controller.get_ref());
-    // It knows no future, and no past yet: what cannot be built of that cannot run.
+    if spec.history.is_some() && policy::goes_by_hindsight(policy.get_ref()) {
+        return;
+    }
+    // It knows no future, and no past: what cannot be built of that cannot run.
     if let Err(error) = policy::build(policy.get_ref(), config, &site.topology, &Knowledge::default()) {
         findings.add(
             policy.span(),
             format!("policy {} cannot run in production", policy.get_ref()),
             error.to_string(),
-            "what it goes by is set in [controller.policy]; predictive needs nothing",
+            "what it goes by is set in [controller.policy] and [history]; predictive needs nothing",
         );
     }
 }

@@ -157,8 +157,7 @@ pub fn needs_foresight(policy: &str, config: &ControllerConfig) -> bool {
 /// [`PolicyError`] where that is too little.
 pub fn knowledge(scenario: &Scenario, policy: &str) -> Result<Knowledge, PolicyError> {
     let (name, model) = policy::named(policy);
-    let hindsight =
-        ["predictive", "aws-predictive"].contains(&name).then(|| hindsight(scenario)).flatten().map(Arc::new);
+    let hindsight = policy::goes_by_hindsight(policy).then(|| hindsight(scenario)).flatten().map(Arc::new);
     let trained = (name == "predictive")
         .then(|| predictive::learn(model, &scenario.controller, &scenario.setup.topology, hindsight.as_deref()))
         .transpose()?
@@ -178,17 +177,7 @@ pub fn hindsight(scenario: &Scenario) -> Option<Hindsight> {
         return None;
     }
     let past = past_rates(&scenario.setup, scenario.history, step)?;
-    // Six digits are more than any count has; a journal holds them all.
-    let short = |rate: f64| {
-        let unit = 10f64.powf(rate.abs().max(1e-300).log10().floor() - 5.0);
-        (rate / unit).round() * unit
-    };
-    let rounded = |rates: &Vec<f64>| rates.iter().map(|rate| short(*rate)).collect();
-    Some(Hindsight {
-        start: past.start,
-        step: past.step,
-        arrivals_per_second: past.sessions_per_second.iter().map(rounded).collect(),
-    })
+    Some(Hindsight::new(past.start, past.step, past.sessions_per_second))
 }
 
 /// The demand to come in steps of `step`.

@@ -35,6 +35,7 @@ pub(crate) mod zone;
 pub use finding::{Finding, Refused};
 pub use names::nearest;
 pub use prospect::Prospect;
+pub(crate) use prospect::read as read_series;
 
 use finding::Findings;
 use spec::{FidelitySpec, Instant, ScenarioSpec, unplaced};
@@ -110,6 +111,20 @@ pub enum ScenarioError {
         /// What to do.
         hint: String,
     },
+}
+
+impl ScenarioError {
+    /// What may help; may be empty.
+    pub fn hint(&self) -> &str {
+        match self {
+            ScenarioError::Replay { hint, .. } => hint,
+            ScenarioError::Recording(error) => error.hint(),
+            ScenarioError::Unreadable { .. } => {
+                "name a file that is there: scenarios/ has scenarios, `forebay init` writes a production file"
+            }
+            _ => "",
+        }
+    }
 }
 
 impl Scenario {

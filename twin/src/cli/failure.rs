@@ -57,17 +57,7 @@ impl Failure {
                     if error.hint().is_empty() { String::new() } else { format!("  hint: {}\n", error.hint()) }
                 );
             }
-            Failure::Scenario(error) => {
-                let hint = match error {
-                    ScenarioError::Replay { hint, .. } => hint.clone(),
-                    ScenarioError::Unreadable { .. } => {
-                        "name a file that is there: scenarios/ has scenarios, `forebay init` writes a production file"
-                            .to_owned()
-                    }
-                    _ => String::new(),
-                };
-                (causes(error), hint)
-            }
+            Failure::Scenario(error) => (causes(error), error.hint().to_owned()),
             Failure::Other(error, hint) => (error.chain().map(ToString::to_string).collect(), hint.clone()),
         };
         let mut text = format!("error: {}\n", chain.join(": "));

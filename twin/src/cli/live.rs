@@ -23,8 +23,8 @@ use forebay_world::{Duration, Timestamp};
 use super::arguments::LiveOptions;
 use super::{Answer, Failure, interrupt, watch};
 use crate::live::{LiveWorld, Release, Threads};
-use crate::policy::{self, Knowledge};
-use crate::production::{Mandate, Production};
+use crate::policy;
+use crate::production::{Known, Mandate, Production};
 use crate::tui::alert::Severity;
 use crate::tui::{self, Feed, Follower};
 use crate::watch::Pace;
@@ -48,7 +48,10 @@ pub(super) fn run(options: &LiveOptions) -> Result<Answer, Failure> {
                 .to_owned(),
         ));
     }
-    let knowledge = Knowledge::default();
+    let Known { knowledge, remarks } = production.known(wall())?;
+    for remark in &remarks {
+        voice.write(remark);
+    }
     let config = Release::confine(&production.mandates, &production.topology, &production.controller);
     let policy = policy::build(&production.policy, &config, &production.topology, &knowledge)?;
     let is_shown = !options.headless && !options.json && io::stdin().is_terminal() && io::stdout().is_terminal();
@@ -203,7 +206,7 @@ fn keep(
 /// A loop that has not rested for so long hangs.
 const HANGS_AFTER: Duration = Duration::from_mins(2);
 
-fn wall() -> Timestamp {
+pub(super) fn wall() -> Timestamp {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_nanos(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
 }

@@ -100,6 +100,15 @@ fn targets(production: &Arc<Production>) -> Vec<Target> {
     };
     let state = production.state.clone();
     add("state", state.display().to_string(), Box::new(move || look_at_state(&state)));
+    if let Some(history) = &production.history {
+        let name = history.files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", ");
+        let production = Arc::clone(production);
+        let ask = move || match production.known(super::live::wall()) {
+            Ok(known) => Ok(known.remarks.last().cloned().unwrap_or_else(|| "the policy does not go by it".to_owned())),
+            Err(error) => Err(unreached(&error, error.hint())),
+        };
+        add("history", name, Box::new(ask));
+    }
     for hosted in &production.hypervisors {
         let (hypervisor, owner) = (hosted.hypervisor.clone(), production.owner.clone());
         let ask = move || {

@@ -16,8 +16,8 @@ use super::{Answer, Failure, folder_of, interrupt, print, time_zone, watch};
 use crate::controller::Controller;
 use crate::controller::config::DemandSource;
 use crate::journal::Header;
-use crate::policy::{self, Knowledge};
-use crate::production::Production;
+use crate::policy;
+use crate::production::{Known, Production};
 use crate::scenario::read_text;
 use crate::shadow::{self, Ending, Folder, FolderError, Seers, ShadowError, ShadowWorld, TickReport};
 use crate::tick::Tick;
@@ -136,7 +136,11 @@ fn open(
             production.name, production.owner
         );
     }
-    let decides = policy::build(&production.policy, &config, &production.topology, &Knowledge::default())?;
+    let Known { knowledge, remarks } = production.known(wall.now())?;
+    for remark in &remarks {
+        eprintln!("{}: {remark}", production.name);
+    }
+    let decides = policy::build(&production.policy, &config, &production.topology, &knowledge)?;
     let controller = Controller::new(Arc::clone(&production.topology), config.clone(), decides);
     let start = wall.now();
     let metrics = production.metrics.map(|address| {
@@ -153,7 +157,7 @@ fn open(
         production: Arc::clone(&production),
     };
     let watchers = Watchers::start(&seers, options.look_every)?;
-    let header = Header::new(&production.topology, &config, &production.policy, None, &Knowledge::default());
+    let header = Header::new(&production.topology, &config, &production.policy, None, &knowledge);
     let folder = Folder::create(&production.state, start, &header)?;
     let world = ShadowWorld::new(seers, wall.clone(), source, options.replicates);
     let until = options.lasts.map_or(Timestamp::MAX, |lasts| world.began().saturating_add(lasts));

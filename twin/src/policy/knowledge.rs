@@ -83,6 +83,17 @@ impl Hindsight {
     /// … and at most so long: coarser ones say nothing of the minutes that machines take to boot.
     pub const STEP_MOST: Duration = Duration::from_hours(1);
 
+    /// Of rates \[1/s\], dense over client cells, in steps of `step` from `start` on. They are kept to six digits: no count
+    /// has more, and a journal holds them all.
+    pub fn new(start: Timestamp, step: Duration, arrivals_per_second: Vec<Vec<f64>>) -> Self {
+        let short = |rate: f64| {
+            let unit = 10f64.powf(rate.abs().max(1e-300).log10().floor() - 5.0);
+            (rate / unit).round() * unit
+        };
+        let rounded = |rates: Vec<f64>| rates.into_iter().map(short).collect();
+        Hindsight { start, step, arrivals_per_second: arrivals_per_second.into_iter().map(rounded).collect() }
+    }
+
     /// Steps it reaches back.
     pub fn steps(&self) -> usize {
         self.arrivals_per_second.first().map_or(0, Vec::len)

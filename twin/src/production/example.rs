@@ -246,6 +246,11 @@ unhealthy_after = 3
 #sessions = { path = "/metrics", metric = "nginx_connections_active" }
 #warm = ["/popular/1.ts"] # asked for before a machine gets clients
 
+# What demand was before, to learn from: counts by time, region and class, as `forebay import` makes them of DNS logs.
+#[history]
+#files = ["demand.csv.gz"]
+#sessions_per_count = 1.0
+
 # Events that will move demand: calendars and tables, read again and again.
 #[[feed]]
 #url = "https://events.example/matches.ics"
@@ -288,7 +293,6 @@ listen = "127.0.0.1:9753"
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
 
     use proptest::prelude::*;
 
@@ -313,7 +317,10 @@ mod tests {
     }
 
     fn accepted(text: &str) -> Production {
-        Production::from_text("forebay.toml", text, Path::new("")).unwrap_or_else(|error| match error {
+        // What an operator has when he switches it on.
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("demand.csv.gz"), "").unwrap();
+        Production::from_text("forebay.toml", text, folder.path()).unwrap_or_else(|error| match error {
             ScenarioError::Refused(refused) => panic!("{}", refused.render(false)),
             other => panic!("{other}"),
         })
@@ -373,6 +380,7 @@ mod tests {
             "[steering.rails]",
             "[steering.names]",
             "[health.video]",
+            "[history]",
             "[[feed]]",
             "[controller]",
             "[live]",

@@ -77,6 +77,9 @@ pub struct ProductionSpec {
     /// `[[event]]`, as in a scenario, but at instants only.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub event: Vec<Spanned<crate::scenario::spec::EventSpec>>,
+    /// `[history]`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub history: Option<HistorySpec>,
     /// `[controller]`, as in a scenario.
     #[serde(default = "controller_default")]
     pub controller: Spanned<ControllerConfig>,
@@ -142,6 +145,21 @@ pub struct NetworkSpec {
     /// Network as large, under whose addresses clients reach the machines (1:1 NAT).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub public: Option<Spanned<String>>,
+}
+
+/// `[history]`: the demand before the first tick, to learn from.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HistorySpec {
+    /// Counts by time, region and class, as `forebay import` writes them; beside the production file unless absolute.
+    pub files: Vec<Spanned<String>>,
+    /// Sessions that begin with each that was counted.
+    #[serde(default = "one_session")]
+    pub sessions_per_count: Spanned<f64>,
+}
+
+fn one_session() -> Spanned<f64> {
+    unplaced(1.0)
 }
 
 /// `[[feed]]`: events that are read again and again.

@@ -120,7 +120,10 @@ fn rules(spec: &ScenarioSpec, remarks: &mut Vec<String>) -> ReplaySpec {
 const APART_MOST: u64 = 10_000_000;
 
 /// Reads the files and lays them on one grid; counts of the same region, class and step add up.
-fn read(files: &[PathBuf], remarks: &mut Vec<String>) -> Result<CountSeries, ScenarioError> {
+///
+/// # Errors
+/// [`ScenarioError`] for what is no series, and series that do not fit each other.
+pub(crate) fn read(files: &[PathBuf], remarks: &mut Vec<String>) -> Result<CountSeries, ScenarioError> {
     let mut all: Option<CountSeries> = None;
     for file in files {
         let recorded = read_counts(file).map_err(|error| ScenarioError::Recording(Box::new(error)))?;
