@@ -3,7 +3,7 @@
 //! takes no monitor. So threads of their own wait.
 
 use std::collections::BTreeMap;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread;
 use std::time::Duration;
 
@@ -63,9 +63,14 @@ impl Monitors {
         let Some(asker) = &mut self.asker else { return BTreeMap::new() };
         if asker.is_asked {
             // What is told late is of another time.
-            asker.is_asked = asker.answers.try_recv().is_err();
+            asker.is_asked = matches!(asker.answers.try_recv(), Err(TryRecvError::Empty));
         }
-        if asker.is_asked || asker.questions.send(questions).is_err() {
+        if asker.is_asked {
+            return BTreeMap::new();
+        }
+        if asker.questions.send(questions).is_err() {
+            // Its thread is gone, as after a panic: another is started.
+            self.asker = None;
             return BTreeMap::new();
         }
         let told = asker.answers.recv_timeout(ANSWER_LONGEST);
