@@ -84,6 +84,8 @@ const SLIPS: &[(&str, &str, &str)] = &[
     ("health-sessions", "metric = \"nginx_connections_active\"", "metric = \"a\", pointer = \"/a\""),
     ("health-timeout", "[health.web]", "[health.web]\ntimeout = \"7 s\""),
     ("warm-file", "warm_file = \"popular.txt\"", "warm_file = \"edge.yaml\""),
+    ("history-file", "[controller]", "[history]\nfiles = [\"demand.csv\"]\n\n[controller]"),
+    ("history-scale", "[controller]", "[history]\nfiles = [\"networks.csv\"]\nsessions_per_count = 0\n\n[controller]"),
     ("feed-nowhere", "file = \"matches.csv\"\n", ""),
     ("event-after-start", "start = 2026-07-19T19:00:00Z", "start = \"2 h\""),
     ("demand", "demand = \"dns\"", "demand = \"sessions\""),
