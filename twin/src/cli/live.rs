@@ -13,7 +13,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
-use std::time::{Duration as Wait, SystemTime};
+use std::time::Duration as Wait;
 
 use anyhow::{Context, anyhow};
 use forebay_adapters::kill_switch::KillSwitch;
@@ -206,9 +206,8 @@ fn keep(
 /// A loop that has not rested for so long hangs.
 const HANGS_AFTER: Duration = Duration::from_mins(2);
 
-pub(super) fn wall() -> Timestamp {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_nanos(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+fn wall() -> Timestamp {
+    super::now().unwrap_or_default()
 }
 
 /// Time as it passes.

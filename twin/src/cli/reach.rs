@@ -103,7 +103,7 @@ fn targets(production: &Arc<Production>) -> Vec<Target> {
     if let Some(history) = &production.history {
         let name = history.files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", ");
         let production = Arc::clone(production);
-        let ask = move || match production.known(super::live::wall()) {
+        let ask = move || match production.known(super::now().unwrap_or_default()) {
             Ok(known) => Ok(known.remarks.last().cloned().unwrap_or_else(|| "the policy does not go by it".to_owned())),
             Err(error) => Err(unreached(&error, error.hint())),
         };

@@ -15,16 +15,11 @@ impl Names<'_> {
     /// The interface of a machine on its host: `fb` and four digits of its owner, so that two owners' machines on one host
     /// are never called the same; 15 characters at most (linux/if.h: `IFNAMSIZ`).
     pub fn port(&self, vm: VmId) -> String {
-        self.ports()(vm)
+        self.prefix() + &base36(vm.0)
     }
 
-    /// What says the interface of any machine, as [`Names::port`]: its owner's digits are worked out once.
-    pub fn ports(&self) -> impl Fn(VmId) -> String + use<> {
-        let prefix = self.prefix();
-        move |vm| prefix.clone() + &base36(vm.0)
-    }
-
-    /// What says whose interface one of this name is, where it is of one of this owner's machines.
+    /// What says whose interface one of this name is, where it is of one of this owner's machines: its owner's digits are
+    /// worked out once.
     pub fn machines(&self) -> impl Fn(&str) -> Option<VmId> + use<> {
         let prefix = self.prefix();
         move |port| port.strip_prefix(&prefix).and_then(number).map(VmId)
